@@ -1,0 +1,36 @@
+# `make run` and `make test` need only python3 (3.11 to 3.13), make and a package index.
+# PYTHON=python3.12 chooses the interpreter; VENV=.venv312 keeps several side by side.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+LOCK   ?= deployments/locks/dev.lock
+STAMP  := $(VENV)/.installed
+
+.PHONY: run test lint types unit setup lock clean
+
+run: setup
+	@$(BIN)/allsky360 up
+
+test: setup lint types
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+lint: setup
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+types: setup
+	@$(BIN)/mypy
+
+unit: setup
+	@$(BIN)/python -m pytest -m "not slow"
+
+setup: $(STAMP)
+
+$(STAMP): $(LOCK) pyproject.toml
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" LOCK="$(LOCK)" sh deployments/setup.sh
+
+# Renew every lock file, GPU ones included, from pyproject.toml.
+lock: setup
+	@UV="$(BIN)/uv" sh deployments/lock.sh
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -1,0 +1,1 @@
+"""The Zarr archive: layout, writing, reading, integrity check."""

@@ -1,0 +1,1 @@
+"""The camera: INDIGO client, image decoding, exposure control, bracket planning."""

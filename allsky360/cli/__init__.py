@@ -1,0 +1,51 @@
+"""The command line: ``allsky360 …``. One file a command; heavy imports live inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allsky360 import __version__
+from allsky360.cli import config as config_command
+from allsky360.errors import AllskyError
+
+app = typer.Typer(
+    name="allsky360",
+    help="All-sky camera system: capture, process, measure, archive, serve.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(config_command.app, name="config")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"allsky360 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Settings file.", envvar="ALLSKY360_CONFIG"),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Read by every command through :func:`allsky360.cli.config.settings_of`."""
+    config_command.remember_file(config)
+
+
+def main() -> None:
+    """Entry point: a mendable error becomes one clear message and exit status 2."""
+    try:
+        app()
+    except AllskyError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,24 @@
+"""One base class for every error a person can mend."""
+
+from __future__ import annotations
+
+
+class AllskyError(Exception):
+    """An error whose message names the thing that is wrong and what to do about it.
+
+    Parameters
+    ----------
+    message
+        What is wrong, naming the thing (key, file, device, address).
+    mend
+        What a person can do about it. Appended to the message when given.
+    """
+
+    def __init__(self, message: str, *, mend: str = "") -> None:
+        self.message = message
+        self.mend = mend
+        super().__init__(f"{message} {mend}".strip())
+
+
+class SettingsError(AllskyError):
+    """The settings file or environment holds one or more wrong values."""

@@ -1,0 +1,1 @@
+"""One file a filter: pure functions, array in, array out."""

@@ -1,0 +1,1 @@
+"""The camera owner: one long-lived process per camera that captures and makes raw safe."""

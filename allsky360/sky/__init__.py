@@ -1,0 +1,1 @@
+"""Ephemeris, catalogue and lens geometry."""

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Resolve pyproject.toml into the lock files. Reads UV.
+set -eu
+compile() {
+    "$UV" pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+        --no-emit-index-url --no-header --no-annotate --quiet "$@"
+}
+dir=deployments/locks
+compile -o $dir/base.lock
+compile --group dev -c $dir/base.lock -o $dir/dev.lock
+compile --extra cuda12 -c $dir/base.lock -o $dir/cuda12.lock
+compile --extra cuda13 -c $dir/base.lock -o $dir/cuda13.lock

@@ -1,0 +1,1 @@
+"""Prefect flows: the story of a burst, of a night, of a reprocessing."""

@@ -1,0 +1,1 @@
+"""Prefect tasks: retry, timeout and logging around one call into allsky360."""
