@@ -10,6 +10,7 @@ import typer
 
 from allsky360 import __version__
 from allsky360.cli import config as config_command
+from allsky360.cli import up as up_command
 from allsky360.errors import AllskyError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(config_command.app, name="config")
+app.command("up")(up_command.up)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""``allsky360 up``: start, watch, restart and show every part."""

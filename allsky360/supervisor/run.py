@@ -1,0 +1,113 @@
+"""Start every part, show them, stop them: the body of ``allsky360 up``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable
+
+import httpx
+from rich.console import Console
+from rich.live import Live
+
+from allsky360.config import Settings, load_settings, site_from
+from allsky360.supervisor import view
+from allsky360.supervisor.parts import clock_environment, demo_environment, parts_of
+from allsky360.supervisor.process import Keeper, PartState
+
+REFRESH_S = 1.0
+
+
+def up(settings: Settings, console: Console | None = None) -> None:
+    """Run the whole system on this machine until Ctrl-C or SIGTERM.
+
+    Raises
+    ------
+    SettingsError
+        A real camera without a site, or wrong settings.
+    """
+    # Children read the same settings; what is decided here reaches them through the environment.
+    os.environ.update(demo_environment(settings))
+    os.environ.update(clock_environment(settings))
+    settings = load_settings()
+    site_from(settings)
+    asyncio.run(_run(settings, console or view.console()))
+
+
+async def _run(settings: Settings, console: Console) -> None:
+    site = site_from(settings)
+    root = settings.storage.root.absolute()
+    logs = root / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    progress = view.Progress(
+        site=f"{site.name or 'site'} {site.latitude_deg:+.2f} {site.longitude_deg:+.2f}",
+        archive=str(root),
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    live = console.is_terminal
+    states: dict[str, PartState] = {}
+
+    def changed(status: PartState) -> None:
+        if not live:
+            console.print(view.change_line(status), highlight=False, soft_wrap=True)
+
+    keepers = [Keeper(p, {}, logs / f"{p.name}.log", states, changed) for p in parts_of(settings)]
+    states.update({k.status.part.name: k.status for k in keepers})
+    tasks = [asyncio.create_task(k.run()) for k in keepers]
+    try:
+        await _watch(settings, progress, states.values(), stop, console, live)
+    finally:
+        # last part first: nobody asks a part that is gone already
+        for keeper, task in zip(reversed(keepers), reversed(tasks), strict=True):
+            keeper.stop()
+            await task
+        console.print("allsky360 stopped")
+
+
+async def _watch(
+    settings: Settings,
+    progress: view.Progress,
+    states: Iterable[PartState],
+    stop: asyncio.Event,
+    console: Console,
+    live: bool,
+) -> None:
+    shown = Live(console=console, auto_refresh=False, transient=False) if live else None
+    seen: object = None
+    with shown or contextlib.nullcontext():
+        async with httpx.AsyncClient(timeout=3.0) as client:
+            while not stop.is_set():
+                await _ask(settings, progress, client)
+                if shown is not None:
+                    shown.update(view.render(list(states), progress), refresh=True)
+                elif progress.latest is not None and progress.latest.get("id") != seen:
+                    seen = progress.latest.get("id")
+                    console.print(view.frame_line(progress), highlight=False, soft_wrap=True)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), REFRESH_S)
+
+
+async def _ask(settings: Settings, progress: view.Progress, client: httpx.AsyncClient) -> None:
+    """Read the owner's status and the newest frame; no answer is shown, not raised."""
+    o, a = settings.owner, settings.api
+    progress.owner = await _json(client, f"http://{o.host}:{o.port}/status")
+    latest = await _json(client, f"http://{a.host}:{a.port}/api/v1/latest")
+    if latest is not None:
+        if progress.first_frame_s is None:
+            progress.first_frame_s = time.monotonic() - progress.started
+        progress.latest = latest
+
+
+async def _json(client: httpx.AsyncClient, url: str) -> dict[str, object] | None:
+    try:
+        reply = await client.get(url)
+        body = reply.json() if reply.status_code == 200 else None
+    except (httpx.HTTPError, ValueError):
+        return None
+    return body if isinstance(body, dict) else None
