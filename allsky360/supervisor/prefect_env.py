@@ -1,10 +1,70 @@
-"""Environment of Prefect's processes."""
+"""The environment that makes Prefect run offline, quiet, small, and inside the data folder.
+
+Plain variables and no import of Prefect: the supervisor, the systemd units and the tests start
+Prefect's own processes with them.
+"""
 
 from __future__ import annotations
 
+import socket
+
 from allsky360.config import Settings
+
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
+DAY_S = 86_400
+EVENT_DAYS = 3  # events feed automations and the event page; a burst leaves dozens
+
+
+def prefect_api_url(settings: Settings) -> str:
+    """Return the API address every Prefect client uses: the given server's, else our own."""
+    p = settings.prefect
+    if p.url:
+        url = p.url.rstrip("/")
+        return url if url.endswith("/api") else f"{url}/api"
+    return f"http://{_reachable(p.host)}:{p.port}/api"
 
 
 def prefect_environment(settings: Settings) -> dict[str, str]:
-    """Placeholder until the orchestration builder's version lands."""
-    return {"PREFECT_API_URL": f"http://{settings.prefect.host}:{settings.prefect.port}/api"}
+    """Return the variables for Prefect's server, the runner and every flow run.
+
+    Nothing is downloaded or sent: telemetry is off on both sides, and a missing server is an error
+    instead of a temporary one (its start takes longer than Prefect waits for it). Flow runs, their
+    logs and artifacts leave the database after ``prefect.retention_days``: the server's own vacuum,
+    which by default removes events only.
+    """
+    p = settings.prefect
+    home = (settings.storage.root / "prefect").absolute()
+    environment = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": prefect_api_url(settings),
+        # offline
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_CLI_PROMPT": "false",
+        # one SQLite file; the timeout is how long a writer waits for the lock before it complains
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+        # small
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(p.retention_days * DAY_S),
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{min(p.retention_days, EVENT_DAYS)}D",
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+        "PREFECT_TASKS_DEFAULT_NO_CACHE": "true",
+        # quiet
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_LOGGING_COLORS": "false",
+    }
+    if not p.url and p.host in WILDCARDS:  # the browser of another machine must find the API
+        environment["PREFECT_UI_API_URL"] = f"http://{socket.getfqdn()}:{p.port}/api"
+    return environment
+
+
+def _reachable(host: str) -> str:
+    """Return an address a client on this machine can use for a bind address."""
+    if host in WILDCARDS:
+        return WILDCARDS[host]
+    return f"[{host}]" if ":" in host else host
