@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from allsky360 import __version__
+from allsky360.cli import cluster as cluster_command
 from allsky360.cli import config as config_command
 from allsky360.cli import up as up_command
 from allsky360.errors import AllskyError
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(config_command.app, name="config")
 app.command("up")(up_command.up)
+app.command("cluster")(cluster_command.cluster)
 
 
 def _version(wanted: bool) -> None:

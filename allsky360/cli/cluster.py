@@ -1,0 +1,14 @@
+"""``allsky360 cluster``."""
+
+from __future__ import annotations
+
+import logging
+
+
+def cluster() -> None:
+    """Run the Dask cluster that processes frames, until stopped."""
+    from allsky360.cluster import run_cluster
+    from allsky360.config import load_settings
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    run_cluster(load_settings())

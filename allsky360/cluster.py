@@ -1,0 +1,179 @@
+"""The Dask cluster that processes frames: one worker per GPU, else local CPU workers.
+
+The cluster is resident (``allsky360 cluster``): flow runs come and go and connect by address, so no
+burst pays for starting workers, and frames already handed over are finished when a flow run dies.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from allsky360.config import DaskSettings, Settings
+from allsky360.errors import AllskyError
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from distributed.deploy.cluster import Cluster
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+PRELOAD = ("allsky360.processing",)  # imported once when a worker starts, not by its first frame
+DASK_CONFIG: Mapping[str, Any] = {
+    "distributed.admin.tick.limit": "20s",  # a filter may hold the interpreter lock for seconds
+    "distributed.scheduler.allowed-failures": 3,  # workers a frame may take down before it errs
+    "distributed.comm.timeouts.connect": "10s",
+}
+
+
+class ClusterError(AllskyError):
+    """The Dask cluster cannot be started or reached."""
+
+
+def gpu_available() -> bool:
+    """Return whether CuPy and dask-cuda are installed and a driver answers.
+
+    ``cupy.cuda.is_available`` is False without a driver and does not raise; importing dask-cuda
+    without its CUDA bindings does.
+    """
+    try:
+        import cupy
+        import dask_cuda  # noqa: F401
+    except ImportError:
+        return False
+    return bool(cupy.cuda.is_available())
+
+
+def make_cluster(dask: DaskSettings, *, preload: tuple[str, ...] | None = None) -> Cluster:
+    """Start scheduler and workers in this machine: ``LocalCUDACluster`` or ``LocalCluster``.
+
+    Parameters
+    ----------
+    dask
+        Ports, number of workers, memory.
+    preload
+        Modules every worker imports when it starts; by default what processing needs.
+
+    Raises
+    ------
+    ClusterError
+        A port is in use, or the cluster does not start.
+    """
+    import dask as dask_module
+
+    for port, key in ((dask.port, "dask.port"), (dask.dashboard_port, "dask.dashboard_port")):
+        _require_free(dask.host, port, key)
+    dask_module.config.set(DASK_CONFIG)
+    quiet_logs()
+    common: dict[str, Any] = {
+        "host": dask.host,
+        "scheduler_port": dask.port,
+        "dashboard_address": f"{dask.host}:{dask.dashboard_port}",
+        "silence_logs": logging.WARNING,
+        "preload": list(PRELOAD if preload is None else preload),
+    }
+    try:
+        if dask.gpu == "auto" and gpu_available():
+            return _cuda_cluster(common)
+        from distributed import LocalCluster
+
+        return LocalCluster(
+            **common,
+            processes=True,  # each in a nanny that restarts it when it dies
+            n_workers=dask.workers,
+            threads_per_worker=dask.threads_per_worker,
+            memory_limit=dask.memory_limit,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"the Dask cluster on {dask.host}:{dask.port} did not start: {str(error).rstrip('.')}.",
+            mend="Check [dask] in the settings (workers, memory_limit, ports).",
+        ) from error
+
+
+def _cuda_cluster(common: Mapping[str, Any]) -> Cluster:
+    """One single-threaded worker per visible GPU, CuPy allocating from one RMM pool."""
+    from dask_cuda import LocalCUDACluster
+
+    return LocalCUDACluster(
+        **common,
+        threads_per_worker=1,
+        protocol="tcp",
+        rmm_pool_size=0.6,
+        rmm_allocator_external_lib_list=["cupy"],
+        pre_import="cupy",
+    )
+
+
+def scheduler_address(settings: Settings) -> str:
+    """Return the address of the given scheduler, else of the one we start."""
+    d = settings.dask
+    if d.scheduler:
+        return d.scheduler
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(d.host, d.host)
+    return f"tcp://[{host}]:{d.port}" if ":" in host else f"tcp://{host}:{d.port}"
+
+
+def connect(settings: Settings, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Client:
+    """Connect to the resident cluster; the caller closes the client.
+
+    Raises
+    ------
+    ClusterError
+        Nobody answers at the address within ``timeout_s``.
+    """
+    from distributed import Client
+
+    quiet_logs()
+    address = scheduler_address(settings)
+    try:
+        return Client(address, timeout=timeout_s, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {address}.",
+            mend="Start one with 'allsky360 cluster', or correct dask.scheduler.",
+        ) from error
+
+
+def quiet_logs() -> None:
+    """Keep what distributed says to warnings: it logs every connection, whatever the root does."""
+    for name in ("distributed", "bokeh", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("distributed.shuffle").setLevel(logging.ERROR)
+
+
+def run_cluster(settings: Settings, *, stop: threading.Event | None = None) -> None:
+    """Run the resident cluster until SIGTERM or SIGINT (or ``stop``)."""
+    stop = stop or threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+    with make_cluster(settings.dask) as cluster:
+        kind = type(cluster).__name__
+        log.warning(
+            "%s with %d worker(s) at %s, dashboard %s",
+            kind,
+            len(cluster.workers),
+            cluster.scheduler_address,
+            cluster.dashboard_link,
+        )
+        stop.wait()
+        log.warning("stopping the cluster")
+
+
+def _require_free(host: str, port: int, key: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ClusterError(
+                f"cannot listen on {host}:{port} ({key}): {error.strerror}.",
+                mend=f"Stop what holds the port, or set another {key}.",
+            ) from error
