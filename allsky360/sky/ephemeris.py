@@ -84,12 +84,22 @@ def timescale() -> Any:
 
 
 @lru_cache(maxsize=8)
-def observer(site: Site) -> Any:
-    """Return the site as a Skyfield position that can observe."""
+def place(site: Site) -> Any:
+    """Return the site as a Skyfield place on the Earth."""
     from skyfield.api import wgs84
 
-    place = wgs84.latlon(site.latitude_deg, site.longitude_deg, elevation_m=site.elevation_m)
-    return ephemeris()["earth"] + place
+    return wgs84.latlon(site.latitude_deg, site.longitude_deg, elevation_m=site.elevation_m)
+
+
+@lru_cache(maxsize=8)
+def observer(site: Site) -> Any:
+    """Return the site as a Skyfield position that can observe."""
+    return ephemeris()["earth"] + place(site)
+
+
+def horizon_rotation(site: Site, when: datetime) -> NDArray[np.float64]:
+    """Return the rotation from ICRS axes to (north, east, up) of a site, ``(3, 3)``."""
+    return np.asarray(place(site).rotation_at(skyfield_time(when)), dtype=np.float64)
 
 
 def skyfield_time(when: datetime | Sequence[datetime]) -> Any:
