@@ -65,6 +65,7 @@ def make_cluster(dask: DaskSettings, *, preload: tuple[str, ...] | None = None) 
         A port is in use, or the cluster does not start.
     """
     import dask as dask_module
+    import distributed  # noqa: F401  (its import sets its loggers' levels: quieten them after it)
 
     for port, key in ((dask.port, "dask.port"), (dask.dashboard_port, "dask.dashboard_port")):
         _require_free(dask.host, port, key)
@@ -129,7 +130,7 @@ def connect(settings: Settings, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Clie
     """
     from distributed import Client
 
-    quiet_logs()
+    quiet_logs()  # after the import, which sets the levels
     address = scheduler_address(settings)
     try:
         return Client(address, timeout=timeout_s, set_as_default=False)

@@ -1,0 +1,142 @@
+"""The single-machine runner: ``python -m flows.serve``.
+
+In this order: wait for the server, end what a killed runner left, drop the runs that nobody was
+there for, register the deployments of ``prefect.yaml``, serve them until SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from allsky360.config import Settings, load_settings
+from allsky360.errors import AllskyError
+from allsky360.supervisor.prefect_env import prefect_environment
+from tasks.slots import prefetch_s, slot_at
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
+
+log = logging.getLogger("flows.serve")
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+SERVER_WAIT_S = 180.0
+QUERY_S = 2.0  # a query costs the server a few milliseconds
+CATCH_UP = "process-pending/catch-up"
+
+
+class ServerUnreachable(AllskyError):
+    """No Prefect server answers."""
+
+
+def main() -> None:
+    """Serve until stopped; exit status 2 with one message for what a person can mend."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        settings = load_settings()
+        # before Prefect is imported: it reads them once, and so do the flow runs we start
+        for name, value in prefect_environment(settings).items():
+            os.environ.setdefault(name, value)
+        os.makedirs(os.environ["PREFECT_HOME"], exist_ok=True)
+        serve(settings)
+    except AllskyError as error:
+        log.error("%s", error)
+        sys.exit(2)
+
+
+def serve(settings: Settings) -> None:
+    """Prepare the server and serve our deployments until SIGTERM or SIGINT."""
+    from prefect.client.orchestration import get_client
+
+    from flows.deployments import read_deployments, runner_deployments
+
+    deployments = runner_deployments(read_deployments(settings))
+    wait_for_server(os.environ["PREFECT_API_URL"])
+    with get_client(sync_client=True) as client:
+        prepare(client, deployments, settings)
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(_serve(settings, deployments))
+    log.info("stopped")
+
+
+def prepare(client, deployments: Sequence[RunnerDeployment], settings: Settings) -> None:  # type: ignore[no-untyped-def]
+    """End stale runs and drop missed ones, of our own deployments only."""
+    from flows.reaper import clear_late, deployment_ids, reap
+
+    names = [f"{d.flow_name}/{d.name}" for d in deployments]
+    ours = deployment_ids(client, names)
+    stale = reap(client, ours)
+    missed = clear_late(client, ours, slot_at(datetime.now(UTC), settings.capture.slot_s).start)
+    if stale or missed:
+        log.warning("%d run(s) of a killed runner ended, %d missed run(s) dropped", stale, missed)
+
+
+async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.runner import Runner
+
+    runner = Runner(
+        name="allsky360",
+        query_seconds=QUERY_S,
+        prefetch_seconds=prefetch_s(settings.capture.slot_s),
+        limit=None,  # the deployments have their own limits
+        pause_on_shutdown=True,  # no runs are made while nobody is there to take them
+    )
+    for deployment in deployments:
+        deployment_id = await runner.aadd_deployment(deployment)
+        log.info("serving %s/%s", deployment.flow_name, deployment.name)
+        if f"{deployment.flow_name}/{deployment.name}" == CATCH_UP:
+            async with get_client() as client:  # what the time before the start left over
+                await client.create_flow_run_from_deployment(
+                    deployment_id, parameters={"nights": 30}, name="at start"
+                )
+    running = asyncio.create_task(runner.start())
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(0)  # let it set its own handler first: it exits without cleaning up
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping.is_set() and not running.done():
+        log.info("stopping")
+        await runner.astop()
+    await running
+
+
+def wait_for_server(api_url: str, timeout_s: float = SERVER_WAIT_S) -> None:
+    """Wait until the server answers; its start takes 15 to 35 s on a small machine.
+
+    Raises
+    ------
+    ServerUnreachable
+        It did not in time.
+    """
+    import httpx
+
+    deadline = time.monotonic() + timeout_s
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{api_url}/health", timeout=5).status_code == 200:
+                return
+        if time.monotonic() >= deadline:
+            raise ServerUnreachable(
+                f"no Prefect server answers at {api_url}.",
+                mend="Start one with 'allsky360 up' or its unit, or correct prefect.url.",
+            )
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Remove old runs from Prefect's database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from allsky360.config import Settings
+
+PAGE = 100
+MOST = 5000  # runs deleted in one go: more than a day makes
+
+
+@task(name="delete-old-runs", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=30)
+def delete_old_runs(tag: str, before: datetime) -> int:
+    """Delete ended flow runs with our tag that are older than ``before``; return how many.
+
+    Their task runs and states go with them; the server's vacuum removes their logs and artifacts.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterEndTime,
+        FlowRunFilterTags,
+    )
+
+    old = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[tag]), end_time=FlowRunFilterEndTime(before_=before)
+    )
+    deleted = 0
+    with get_client(sync_client=True) as client:
+        while deleted < MOST and (runs := client.read_flow_runs(flow_run_filter=old, limit=PAGE)):
+            for run in runs:
+                client.delete_flow_run(run.id)
+            deleted += len(runs)
+    return deleted
+
+
+def database_bytes(settings: Settings) -> int | None:
+    """Return the size of our own server's database; None when the server is elsewhere."""
+    file = settings.storage.root / "prefect" / "prefect.db"
+    return file.stat().st_size if not settings.prefect.url and file.exists() else None
