@@ -1,0 +1,412 @@
+"""NumPy bodies of the primitives: OpenCV, and numba loops where fusing saves passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from allsky360.arrays import generic
+from allsky360.arrays.generic import LUMA, SHORTEST_FLOOR, SPILL
+
+Floats = NDArray[np.float32]
+
+MIRROR = cv2.BORDER_REFLECT_101
+
+
+def _compiled(function: Any) -> Any:
+    """Compile with numba; the machine code is cached beside the source."""
+    return njit(cache=True, fastmath={"contract", "arcp", "reassoc", "nsz"}, nogil=True)(function)
+
+
+def _like(result: NDArray[Any], image: NDArray[Any]) -> NDArray[Any]:
+    """Give back the channel axis OpenCV drops from ``(H, W, 1)``."""
+    return result[..., None] if image.ndim == 3 and result.ndim == 2 else result
+
+
+def convolve_separable(image: Floats, kernel: Sequence[float]) -> Floats:
+    """cv2.sepFilter2D."""
+    taps = np.asarray(kernel, dtype=np.float32)
+    return _like(cv2.sepFilter2D(image, cv2.CV_32F, taps, taps, borderType=MIRROR), image)
+
+
+def box_mean(image: Floats, radius_px: int) -> Floats:
+    """cv2.blur."""
+    size = 2 * radius_px + 1
+    return _like(cv2.blur(image, (size, size), borderType=MIRROR), image)
+
+
+def median3(image: Floats, step: int) -> Floats:
+    """cv2.medianBlur on each phase (it repeats the edge, so it works on a mirrored copy)."""
+    if step == 1:
+        padded = cv2.copyMakeBorder(image, 1, 1, 1, 1, MIRROR)
+        inner = cv2.medianBlur(padded, 3)[1:-1, 1:-1]
+        return np.ascontiguousarray(_like(inner, image))
+    padded = cv2.copyMakeBorder(image, step, step, step, step, MIRROR)
+    result = np.empty_like(padded)
+    for y in range(step):
+        for x in range(step):
+            phase = np.ascontiguousarray(padded[y::step, x::step])
+            result[y::step, x::step] = _like(cv2.medianBlur(phase, 3), phase)
+    return np.ascontiguousarray(_like(result[step:-step, step:-step], image))
+
+
+def maximum3(image: NDArray[Any]) -> NDArray[Any]:
+    """cv2.dilate."""
+    return _like(cv2.dilate(image, np.ones((3, 3), np.uint8)), image)
+
+
+def block_mean(image: Floats, size: int) -> Floats:
+    """cv2.resize with area weights, exact for whole blocks."""
+    h, w = image.shape[0] // size, image.shape[1] // size
+    whole = image[: h * size, : w * size]
+    return _like(cv2.resize(whole, (w, h), interpolation=cv2.INTER_AREA), image)
+
+
+def remap(image: Floats, x: Floats, y: Floats) -> Floats:
+    """cv2.remap (positions rounded to 1/32 px)."""
+    return _like(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), image)
+
+
+def pyramid_down(image: Floats) -> Floats:
+    """cv2.pyrDown."""
+    return _like(cv2.pyrDown(image), image)
+
+
+def pyramid_up(image: Floats, shape: tuple[int, int]) -> Floats:
+    """cv2.pyrUp."""
+    return _like(cv2.pyrUp(image, dstsize=(shape[1], shape[0])), image)
+
+
+def demosaic(mosaic: Floats, ry: int, rx: int, method: str, noise: float, clip: float) -> Floats:
+    """Two numba passes: green everywhere, then the colour differences."""
+    padded = cv2.copyMakeBorder(mosaic, 3, 3, 3, 3, MIRROR)
+    # Padding by 3 flips the parity of the padded array's origin.
+    ry, rx = (ry + 1) % 2, (rx + 1) % 2
+    if method == "bilinear":
+        return np.asarray(_bilinear(padded, ry, rx))
+    green = _green(padded, ry, rx, np.float32(noise), np.float32(clip))
+    return np.asarray(_colours(padded, green, ry, rx, np.float32(clip)))
+
+
+@_compiled
+def _green(p: Floats, ry: int, rx: int, noise: float, clip: float) -> Floats:
+    h, w = p.shape
+    floor = np.float32(4.0) * noise * noise + np.float32(1e-12)
+    half, quarter, one = np.float32(0.5), np.float32(0.25), np.float32(1.0)
+    two, slack = np.float32(2.0), np.float32(3.0) * noise
+    green = np.empty((h, w), np.float32)
+    for y in range(2, h - 2):
+        for x in range(2, w - 2):
+            c = p[y, x]
+            if (y - ry) % 2 != (x - rx) % 2:
+                green[y, x] = c
+                continue
+            a, b, aa, bb = p[y, x - 1], p[y, x + 1], p[y, x - 2], p[y, x + 2]
+            u, d, uu, dd = p[y - 1, x], p[y + 1, x], p[y - 2, x], p[y + 2, x]
+            ch, cv = two * c - aa - bb, two * c - uu - dd
+            eh, ev = abs(a - b) + abs(ch), abs(u - d) + abs(cv)
+            if max(max(max(a, b), max(aa, bb)), c) >= clip:
+                ch = np.float32(0.0)
+            if max(max(max(u, d), max(uu, dd)), c) >= clip:
+                cv = np.float32(0.0)
+            wh, wv = one / (eh * eh + floor), one / (ev * ev + floor)
+            g = (wh * (half * (a + b) + quarter * ch) + wv * (half * (u + d) + quarter * cv)) / (
+                wh + wv
+            )
+            green[y, x] = max(g, min(min(a, b), min(u, d)) - slack)
+    return green
+
+
+@_compiled
+def _colours(p: Floats, g: Floats, ry: int, rx: int, clip: float) -> Floats:
+    h, w = p.shape
+    out = np.empty((h - 6, w - 6, 3), np.float32)
+    half, quarter = np.float32(0.5), np.float32(0.25)
+    for y in range(3, h - 3):
+        red_row = (y - ry) % 2 == 0
+        for x in range(3, w - 3):
+            red_column = (x - rx) % 2 == 0
+            k = g[y, x]
+            top = max(max(k, max(g[y, x - 1], g[y, x + 1])), max(g[y - 1, x], g[y + 1, x]))
+            top = max(top, max(g[y - 1, x - 1], g[y - 1, x + 1]))
+            top = max(top, max(g[y + 1, x - 1], g[y + 1, x + 1]))
+            s = np.float32(0.0) if top >= clip else np.float32(1.0)
+            base = s * k
+            if red_row == red_column:
+                other = base + quarter * (
+                    (p[y - 1, x - 1] - s * g[y - 1, x - 1])
+                    + (p[y - 1, x + 1] - s * g[y - 1, x + 1])
+                    + (p[y + 1, x - 1] - s * g[y + 1, x - 1])
+                    + (p[y + 1, x + 1] - s * g[y + 1, x + 1])
+                )
+                own = p[y, x]
+                r, b = (own, other) if red_row else (other, own)
+            else:
+                across = base + half * (
+                    (p[y, x - 1] - s * g[y, x - 1]) + (p[y, x + 1] - s * g[y, x + 1])
+                )
+                along = base + half * (
+                    (p[y - 1, x] - s * g[y - 1, x]) + (p[y + 1, x] - s * g[y + 1, x])
+                )
+                r, b = (across, along) if red_row else (along, across)
+            out[y - 3, x - 3, 0] = r
+            out[y - 3, x - 3, 1] = k
+            out[y - 3, x - 3, 2] = b
+    return out
+
+
+@_compiled
+def _bilinear(p: Floats, ry: int, rx: int) -> Floats:
+    h, w = p.shape
+    out = np.empty((h - 6, w - 6, 3), np.float32)
+    half, quarter = np.float32(0.5), np.float32(0.25)
+    for y in range(3, h - 3):
+        red_row = (y - ry) % 2 == 0
+        for x in range(3, w - 3):
+            red_column = (x - rx) % 2 == 0
+            own = p[y, x]
+            across = half * (p[y, x - 1] + p[y, x + 1])
+            along = half * (p[y - 1, x] + p[y + 1, x])
+            if red_row == red_column:
+                other = quarter * (
+                    p[y - 1, x - 1] + p[y - 1, x + 1] + p[y + 1, x - 1] + p[y + 1, x + 1]
+                )
+                g = half * (across + along)
+                r, b = (own, other) if red_row else (other, own)
+            else:
+                g = own
+                r, b = (across, along) if red_row else (along, across)
+            out[y - 3, x - 3, 0] = r
+            out[y - 3, x - 3, 1] = g
+            out[y - 3, x - 3, 2] = b
+    return out
+
+
+def repair_isolated(
+    mosaic: Floats, sigmas: float, read_var: float, shot: float
+) -> tuple[Floats, int]:
+    """One numba pass over a mirrored copy; defects are rare, so most pixels leave early."""
+    padded = cv2.copyMakeBorder(mosaic, 2, 2, 2, 2, MIRROR)
+    out, count = _repair(padded, sigmas, read_var, shot, SPILL)
+    return out, int(count)
+
+
+@_compiled
+def _repair(
+    p: Floats, sigmas: float, read_var: float, shot: float, spill_share: float
+) -> tuple[Floats, int]:
+    h, w = p.shape
+    out = np.empty((h - 4, w - 4), np.float32)
+    like = np.empty(8, np.float32)
+    count = 0
+    near = np.float32(sigmas) * np.sqrt(np.float32(read_var))
+    for y in range(2, h - 2):
+        for x in range(2, w - 2):
+            v = p[y, x]
+            out[y - 2, x - 2] = v
+            a, b, c, d = p[y, x - 2], p[y, x + 2], p[y - 2, x], p[y + 2, x]
+            if min(min(a, b), min(c, d)) - near <= v <= max(max(a, b), max(c, d)) + near:
+                continue
+            e, f, g, i = p[y - 2, x - 2], p[y - 2, x + 2], p[y + 2, x - 2], p[y + 2, x + 2]
+            high = max(max(max(a, b), max(c, d)), max(max(e, f), max(g, i)))
+            low = min(min(min(a, b), min(c, d)), min(min(e, f), min(g, i)))
+            hot = v > high + sigmas * np.sqrt(read_var + shot * max(high, np.float32(0.0)))
+            cold = v < low - sigmas * np.sqrt(read_var + shot * max(low, np.float32(0.0)))
+            if not (hot or cold):
+                continue
+            like[0], like[1], like[2], like[3] = a, b, c, d
+            like[4], like[5], like[6], like[7] = e, f, g, i
+            like.sort()
+            middle = np.float32(0.5) * (like[3] + like[4])
+            spill = np.float32(0.25) * (
+                p[y, x - 1] + p[y, x + 1] + p[y - 1, x] + p[y + 1, x]
+            ) - np.float32(0.125) * (
+                p[y - 2, x - 1]
+                + p[y + 2, x - 1]
+                + p[y - 2, x + 1]
+                + p[y + 2, x + 1]
+                + p[y - 1, x - 2]
+                + p[y - 1, x + 2]
+                + p[y + 1, x - 2]
+                + p[y + 1, x + 2]
+            )
+            limit = spill_share * (v - middle)
+            if (hot and spill < limit) or (cold and spill > limit):
+                out[y - 2, x - 2] = middle
+                count += 1
+    return out, count
+
+
+def merge_weighted(
+    values: Sequence[Floats],
+    peaks: Sequence[Floats],
+    ratios: Sequence[float],
+    full: Sequence[float],
+    read_var: float,
+    shot: float,
+    knee: tuple[float, float],
+) -> tuple[Floats, NDArray[np.uint8]]:
+    """One numba pass over all exposures at once."""
+    shape = values[0].shape
+    v = tuple(np.ascontiguousarray(a, dtype=np.float32).reshape(-1) for a in values)
+    m = tuple(
+        np.ascontiguousarray(np.broadcast_to(a, shape), dtype=np.float32).reshape(-1) for a in peaks
+    )
+    out, clipped = _merge(
+        v,
+        m,
+        np.asarray(ratios, np.float32),
+        1.0 / np.asarray(full, np.float32),
+        np.float32(read_var),
+        np.float32(shot),
+        np.float32(knee[0]),
+        np.float32(1.0 / (knee[1] - knee[0])),
+        np.float32(SHORTEST_FLOOR),
+    )
+    return out.reshape(shape), clipped.reshape(shape)
+
+
+@_compiled
+def _merge(
+    v: Any,
+    m: Any,
+    ratios: Floats,
+    inverse_full: Floats,
+    read_var: float,
+    shot: float,
+    knee: float,
+    steep: float,
+    floor: float,
+) -> tuple[Floats, NDArray[np.uint8]]:
+    count, n = len(v), v[0].size
+    out = np.empty(n, np.float32)
+    clipped = np.empty(n, np.uint8)
+    shortest = 0
+    for k in range(count):
+        if ratios[k] < ratios[shortest]:
+            shortest = k
+    zero, one = np.float32(0.0), np.float32(1.0)
+    trust = np.empty(count, np.float32)
+    for i in range(n):
+        light = time = zero
+        for k in range(count):
+            t = min(max((m[k][i] * inverse_full[k] - knee) * steep, zero), one)
+            s = one - t * t * (np.float32(3.0) - np.float32(2.0) * t)
+            if k == shortest:
+                clipped[i] = np.uint8(np.float32(255.0) * (one - s) + np.float32(0.5))
+                s = max(s, floor)
+            trust[k] = s
+            light += s * v[k][i]
+            time += s * ratios[k]
+        if count == 1:
+            out[i] = v[0][i] / ratios[0]
+            continue
+        first = max(light / time, zero)
+        total = weight = zero
+        for k in range(count):
+            w = trust[k] * ratios[k] / (read_var + shot * ratios[k] * first)
+            total += w * v[k][i]
+            weight += w * ratios[k]
+        out[i] = total / weight
+    return out, clipped
+
+
+_SRGB_SIZE = 4096
+
+
+def _srgb_table() -> NDArray[np.uint8]:
+    """Encode linear light to 8 bits, indexed by its square root."""
+    light = np.linspace(0.0, 1.0, _SRGB_SIZE) ** 2
+    bent = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.round(255.0 * bent).astype(np.uint8)
+
+
+_SRGB = _srgb_table()
+
+
+def render(
+    image: Floats,
+    near_clip: NDArray[np.uint8],
+    offset: Sequence[float],
+    gain: Sequence[float],
+    white: float,
+    curve: Floats,
+    chroma_floor: float,
+    saturation: float,
+) -> NDArray[np.uint8]:
+    """One numba pass; both curves are tables indexed by a square root."""
+    out = _render(
+        np.ascontiguousarray(image, dtype=np.float32),
+        near_clip,
+        np.asarray(offset, np.float32),
+        np.asarray(gain, np.float32),
+        np.float32(1.0 / white),
+        np.ascontiguousarray(curve, np.float32),
+        np.float32(chroma_floor),
+        np.float32(saturation),
+        _SRGB,
+        np.asarray(LUMA, np.float32),
+    )
+    return np.asarray(out)
+
+
+@_compiled
+def _render(
+    image: Floats,
+    near_clip: NDArray[np.uint8],
+    offset: Floats,
+    gain: Floats,
+    inverse_white: float,
+    curve: Floats,
+    chroma_floor: float,
+    saturation: float,
+    srgb: NDArray[np.uint8],
+    luma: Floats,
+) -> NDArray[np.uint8]:
+    h, w, channels = image.shape
+    out = np.empty((h, w, 3), np.uint8)
+    zero, one, tiny = np.float32(0.0), np.float32(1.0), np.float32(1e-6)
+    last, codes = curve.size - 1, np.float32(srgb.size - 1)
+    floor2 = chroma_floor * chroma_floor + np.float32(1e-30)
+    half = np.float32(0.5)
+    for y in range(h):
+        for x in range(w):
+            r = (image[y, x, 0] - offset[0]) * gain[0]
+            g = b = r
+            luminance = r
+            if channels == 3:
+                g = (image[y, x, 1] - offset[1]) * gain[1]
+                b = (image[y, x, 2] - offset[2]) * gain[2]
+                luminance = luma[0] * r + luma[1] * g + luma[2] * b
+            position = np.sqrt(min(max(luminance * inverse_white, zero), one)) * np.float32(last)
+            index = min(int(position), last - 1)
+            part = position - np.float32(index)
+            light = curve[index] + part * (curve[index + 1] - curve[index])
+            if channels == 1:
+                code = srgb[int(np.sqrt(light) * codes + half)]
+                out[y, x, 0] = code
+                out[y, x, 1] = code
+                out[y, x, 2] = code
+                continue
+            base = max(luminance, np.float32(1e-20))
+            inverse = one / base
+            square = base * base
+            k = saturation * square / (square + floor2)
+            k *= one - np.float32(near_clip[y, x]) * np.float32(1.0 / 255.0)
+            dr, dg, db = r * inverse - one, g * inverse - one, b * inverse - one
+            up, low = max(dr, max(dg, db)), min(dr, min(dg, db))
+            k = min(k, (one / max(light, tiny) - one) / max(up, tiny))
+            k = min(k, one / max(-low, tiny))
+            for c in range(3):
+                d = dr if c == 0 else (dg if c == 1 else db)
+                value = min(max(light * (one + k * d), zero), one)
+                out[y, x, c] = srgb[int(np.sqrt(value) * codes + half)]
+    return out
+
+
+pad_mirror = generic.pad_mirror

@@ -1,0 +1,339 @@
+"""Array-API bodies of the primitives: shifts of a mirrored array, no library beyond the standard.
+
+They define what a primitive means; the faster bodies are tested against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+Array = Any
+
+LUMA = (0.2126, 0.7152, 0.0722)
+"""Rec. 709 luminance weights of linear RGB."""
+
+
+def _xp(array: Array) -> Any:
+    return array_api_compat.array_namespace(array)
+
+
+def on_device_of(array: Array, values: Any, dtype: str = "float32") -> Array:
+    """Bring a few host numbers to the library and device of ``array``."""
+    xp = _xp(array)
+    host = np.asarray(values, dtype=dtype)
+    return xp.asarray(
+        host.tolist(), dtype=getattr(xp, dtype), device=array_api_compat.device(array)
+    )
+
+
+def _mirror(n: int, pad: int) -> list[int]:
+    """Indices that extend an axis by ``pad`` on both sides, mirrored about the edge samples."""
+    if n == 1:
+        return [0] * (1 + 2 * pad)
+    period = 2 * (n - 1)
+    folded = [abs((i + period) % period) for i in range(-pad, n + pad)]
+    return [i if i < n else period - i for i in folded]
+
+
+def pad_mirror(image: Array, pad: int) -> Array:
+    """Extend rows and columns by ``pad`` mirrored samples."""
+    xp = _xp(image)
+    for axis in (0, 1):
+        index = on_device_of(image, _mirror(image.shape[axis], pad), "int64")
+        image = xp.take(image, index, axis=axis)
+    return image
+
+
+class _Shifts:
+    """Views of a mirrored image moved by whole pixels."""
+
+    def __init__(self, image: Array, pad: int) -> None:
+        self.h, self.w = image.shape[:2]
+        self.pad = pad
+        self.padded = pad_mirror(image, pad)
+
+    def __call__(self, dy: int, dx: int) -> Array:
+        y, x = self.pad + dy, self.pad + dx
+        return self.padded[y : y + self.h, x : x + self.w, ...]
+
+
+def convolve_separable(image: Array, kernel: Sequence[float]) -> Array:
+    """Sum of shifted copies, rows then columns."""
+    radius = len(kernel) // 2
+    shift = _Shifts(image, radius)
+    rows = sum(k * shift(0, i - radius) for i, k in enumerate(kernel))
+    shift = _Shifts(rows, radius)
+    return sum(k * shift(i - radius, 0) for i, k in enumerate(kernel))
+
+
+def box_mean(image: Array, radius_px: int) -> Array:
+    """Box as a separable kernel."""
+    n = 2 * radius_px + 1
+    return convolve_separable(image, [1.0 / n] * n)
+
+
+def _ring(step: int) -> list[tuple[int, int]]:
+    return [(y, x) for y in (-step, 0, step) for x in (-step, 0, step) if (y, x) != (0, 0)]
+
+
+def median3(image: Array, step: int) -> Array:
+    """Middle of nine shifted copies."""
+    xp = _xp(image)
+    shift = _Shifts(image, step)
+    return xp.sort(xp.stack([image, *(shift(y, x) for y, x in _ring(step))]), axis=0)[4, ...]
+
+
+def maximum3(image: Array) -> Array:
+    """Largest of nine shifted copies."""
+    xp = _xp(image)
+    shift = _Shifts(image, 1)
+    result = image
+    for y, x in _ring(1):
+        result = xp.maximum(result, shift(y, x))
+    return result
+
+
+def block_mean(image: Array, size: int) -> Array:
+    """Mean over two reshaped axes."""
+    xp = _xp(image)
+    h, w = image.shape[0] // size, image.shape[1] // size
+    image = image[: h * size, : w * size, ...]
+    image = xp.reshape(image, (h, size, w, size, *image.shape[2:]))
+    return xp.mean(xp.mean(image, axis=3), axis=1)
+
+
+def remap(image: Array, x: Array, y: Array) -> Array:
+    """Bilinear gather; samples outside the image count as 0."""
+    xp = _xp(image)
+    h, w = image.shape[:2]
+    flat = xp.reshape(image, (h * w, -1))
+    x0, y0 = xp.floor(x), xp.floor(y)
+    fx, fy = x - x0, y - y0
+    ix, iy = xp.astype(x0, xp.int64), xp.astype(y0, xp.int64)
+    total = 0.0
+    for dy, wy in ((0, 1.0 - fy), (1, fy)):
+        for dx, wx in ((0, 1.0 - fx), (1, fx)):
+            jx, jy = ix + dx, iy + dy
+            inside = (jx >= 0) & (jx < w) & (jy >= 0) & (jy < h)
+            index = xp.clip(jy, 0, h - 1) * w + xp.clip(jx, 0, w - 1)
+            weight = wx * wy * xp.astype(inside, image.dtype)
+            total = total + xp.take(flat, xp.reshape(index, (-1,)), axis=0) * xp.reshape(
+                weight, (-1, 1)
+            )
+    return xp.reshape(total, (*x.shape, *image.shape[2:]))
+
+
+def pyramid_down(image: Array) -> Array:
+    """Binomial blur, every other sample."""
+    return convolve_separable(image, (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16))[::2, ::2, ...]
+
+
+def pyramid_up(image: Array, shape: tuple[int, int]) -> Array:
+    """Zeros between the samples, then the binomial blur times four.
+
+    The image is mirrored before the zeros go in, so that the edges keep their level.
+    """
+    xp = _xp(image)
+    padded = pad_mirror_edge(image, 2)
+    h, w = padded.shape[:2]
+    wide = xp.zeros(
+        (2 * h, 2 * w, *image.shape[2:]),
+        dtype=image.dtype,
+        device=array_api_compat.device(image),
+    )
+    wide[::2, ::2, ...] = padded
+    blurred = 4.0 * convolve_separable(wide, (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16))
+    return blurred[4 : 4 + shape[0], 4 : 4 + shape[1], ...]
+
+
+def pad_mirror_edge(image: Array, pad: int) -> Array:
+    """Mirror at the leading edge; repeat the last sample at the trailing edge (OpenCV's pyrUp)."""
+    xp = _xp(image)
+    for axis in (0, 1):
+        n = image.shape[axis]
+        index = [min(i, n - 1) for i in range(pad, 0, -1)] + [*range(n)] + [n - 1] * pad
+        image = xp.take(image, on_device_of(image, index, "int64"), axis=axis)
+    return image
+
+
+def _parity(image: Array, ry: int, rx: int) -> tuple[Array, Array, Array, Array]:
+    """Masks of red, green in red rows, green in blue rows, blue."""
+    xp = _xp(image)
+    device = array_api_compat.device(image)
+    h, w = image.shape
+    red_row = ((xp.arange(h, device=device) - ry) % 2 == 0)[:, None]
+    red_column = ((xp.arange(w, device=device) - rx) % 2 == 0)[None, :]
+    return (
+        red_row & red_column,
+        red_row & ~red_column,
+        ~red_row & red_column,
+        ~red_row & ~red_column,
+    )
+
+
+def demosaic(mosaic: Array, ry: int, rx: int, method: str, noise: float, clip: float) -> Array:
+    """Hamilton-Adams with soft direction weights, or bilinear."""
+    xp = _xp(mosaic)
+    red, green_r, green_b, blue = _parity(mosaic, ry, rx)
+    s = _Shifts(mosaic, 2)
+    left, right, up, down = s(0, -1), s(0, 1), s(-1, 0), s(1, 0)
+    if method == "bilinear":
+        green = xp.where(red | blue, 0.25 * (left + right + up + down), mosaic)
+        chroma, base = mosaic, xp.zeros_like(mosaic)
+        plain = xp.zeros_like(red)
+    else:
+        estimates = []
+        for a, b, aa, bb in ((left, right, s(0, -2), s(0, 2)), (up, down, s(-2, 0), s(2, 0))):
+            curve = 2.0 * mosaic - aa - bb
+            change = xp.abs(a - b) + xp.abs(curve)
+            top = xp.maximum(xp.maximum(xp.maximum(a, b), xp.maximum(aa, bb)), mosaic)
+            curve = xp.where(top >= clip, xp.zeros_like(curve), curve)
+            estimates.append((0.5 * (a + b) + 0.25 * curve, 1.0 / (change**2 + _floor(noise))))
+        (gh, wh), (gv, wv) = estimates
+        low = xp.minimum(xp.minimum(left, right), xp.minimum(up, down)) - 3.0 * noise
+        green = xp.where(red | blue, xp.maximum((wh * gh + wv * gv) / (wh + wv), low), mosaic)
+        chroma, base = mosaic - green, green
+        plain = maximum3(green) >= clip
+    d, m = _Shifts(chroma, 1), _Shifts(mosaic, 1)
+
+    def spread(t: _Shifts) -> tuple[Array, Array, Array]:
+        return (
+            0.5 * (t(0, -1) + t(0, 1)),
+            0.5 * (t(-1, 0) + t(1, 0)),
+            0.25 * (t(-1, -1) + t(-1, 1) + t(1, -1) + t(1, 1)),
+        )
+
+    horizontal, vertical, diagonal = (
+        xp.where(plain, bilinear, base + difference)
+        for difference, bilinear in zip(spread(d), spread(m), strict=True)
+    )
+    r = xp.where(red, mosaic, xp.where(blue, diagonal, xp.where(green_r, horizontal, vertical)))
+    b = xp.where(blue, mosaic, xp.where(red, diagonal, xp.where(green_b, horizontal, vertical)))
+    return xp.stack([r, green, b], axis=-1)
+
+
+def _floor(noise: float) -> float:
+    """Squared gradient that noise alone makes; also keeps the weights finite."""
+    return float((2.0 * noise) ** 2 + 1e-12)
+
+
+def repair_isolated(
+    mosaic: Array, sigmas: float, read_var: float, shot: float
+) -> tuple[Array, Array]:
+    """Compare with like-coloured and with adjacent pixels."""
+    xp = _xp(mosaic)
+    s = _Shifts(mosaic, 2)
+    like = xp.sort(xp.stack([s(y, x) for y, x in _ring(2)]), axis=0)
+    low, high = like[0, ...], like[7, ...]
+    adjacent = 0.25 * (s(0, -1) + s(0, 1) + s(-1, 0) + s(1, 0))
+    around = 0.125 * sum(
+        s(y, x) for y, x in ((-2, -1), (2, -1), (-2, 1), (2, 1), (-1, -2), (-1, 2), (1, -2), (1, 2))
+    )
+    middle = 0.5 * (like[3, ...] + like[4, ...])
+    excess, spill = mosaic - middle, adjacent - around
+    zero = xp.zeros_like(mosaic)
+    hot = (mosaic > high + sigmas * xp.sqrt(read_var + shot * xp.maximum(high, zero))) & (
+        spill < SPILL * excess
+    )
+    cold = (mosaic < low - sigmas * xp.sqrt(read_var + shot * xp.maximum(low, zero))) & (
+        spill > SPILL * excess
+    )
+    wrong = hot | cold
+    return xp.where(wrong, middle, mosaic), xp.sum(xp.astype(wrong, xp.int64))
+
+
+SPILL = 0.10
+"""Share of a pixel's excess that its four neighbours must show for it to be light, not a defect.
+
+A star of 1.2 px FWHM centred on a pixel still puts 15-20 % of its peak into each neighbour.
+"""
+
+SHORTEST_FLOOR = 1e-9
+"""Weight the shortest exposure keeps when everything is saturated."""
+
+
+def merge_weighted(
+    values: Sequence[Array],
+    peaks: Sequence[Array],
+    ratios: Sequence[float],
+    full: Sequence[float],
+    read_var: float,
+    shot: float,
+    knee: tuple[float, float],
+) -> tuple[Array, Array]:
+    """Two passes: pooled first estimate, then inverse-variance weights from it."""
+    xp = _xp(values[0])
+    shortest = min(range(len(ratios)), key=lambda k: ratios[k])
+    trust = []
+    clipped = None
+    for k, peak in enumerate(peaks):
+        t = xp.clip((peak / full[k] - knee[0]) / (knee[1] - knee[0]), 0.0, 1.0)
+        s = 1.0 - t * t * (3.0 - 2.0 * t)
+        if k == shortest:
+            clipped = xp.astype(xp.round(255.0 * (1.0 - s)), xp.uint8)
+            s = xp.maximum(s, xp.full_like(s, SHORTEST_FLOOR))
+        trust.append(s)
+    light = sum(s * v for s, v in zip(trust, values, strict=True))
+    time = sum(s * r for s, r in zip(trust, ratios, strict=True))
+    first = xp.maximum(light / time, xp.zeros_like(light))
+    total = weight = 0.0
+    for s, v, r in zip(trust, values, ratios, strict=True):
+        w = s * r / (read_var + shot * r * first)
+        total = total + w * v
+        weight = weight + w * r
+    return total / weight, clipped
+
+
+def render(
+    image: Array,
+    near_clip: Array,
+    offset: Sequence[float],
+    gain: Sequence[float],
+    white: float,
+    curve: Any,
+    chroma_floor: float,
+    saturation: float,
+) -> Array:
+    """White balance, luminance curve, colour scaling, gamut limit, sRGB, 8 bits."""
+    xp = _xp(image)
+    v = (image - on_device_of(image, offset)) * on_device_of(image, gain)
+    one = xp.ones_like(v[..., 0])
+    if v.shape[2] == 1:
+        luminance = v[..., 0]
+    else:
+        luminance = LUMA[0] * v[..., 0] + LUMA[1] * v[..., 1] + LUMA[2] * v[..., 2]
+    light = _curve(xp.clip(luminance / white, 0.0, 1.0), curve)
+    if v.shape[2] == 1:
+        out = xp.stack([light, light, light], axis=-1)
+    else:
+        positive = xp.maximum(luminance, one * 1e-20)
+        strength = positive**2 / (positive**2 + chroma_floor**2 + 1e-30)
+        strength = saturation * strength * (1.0 - xp.astype(near_clip, v.dtype) / 255.0)
+        d = v / positive[..., None] - 1.0
+        up, low = xp.max(d, axis=-1), xp.min(d, axis=-1)
+        room = (1.0 / xp.maximum(light, one * 1e-6) - 1.0) / xp.maximum(up, one * 1e-6)
+        strength = xp.minimum(strength, room)
+        strength = xp.minimum(strength, 1.0 / xp.maximum(-low, one * 1e-6))
+        out = light[..., None] * (1.0 + strength[..., None] * d)
+    out = xp.clip(out, 0.0, 1.0)
+    bent = 1.055 * out ** (1.0 / 2.4) - 0.055
+    encoded = xp.where(out <= 0.0031308, 12.92 * out, bent)
+    return xp.astype(xp.round(255.0 * encoded), xp.uint8)
+
+
+def _curve(y: Array, curve: Any) -> Array:
+    """Look a value up in a table sampled at evenly spaced square roots."""
+    xp = _xp(y)
+    table = on_device_of(y, curve)
+    n = table.shape[0]
+    position = xp.sqrt(y) * (n - 1)
+    index = xp.clip(xp.astype(position, xp.int64), 0, n - 2)
+    part = position - xp.astype(index, y.dtype)
+    flat = xp.reshape(index, (-1,))
+    low = xp.reshape(xp.take(table, flat, axis=0), y.shape)
+    high = xp.reshape(xp.take(table, flat + 1, axis=0), y.shape)
+    return low + part * (high - low)
