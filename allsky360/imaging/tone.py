@@ -33,8 +33,8 @@ horizon about 10, noon 1e3; so the limits need not be exact.
 DAY_BACKGROUND = 0.45
 """Display level of a day sky."""
 
-MAX_BLACK = 0.75
-"""The black point stays below this share of the sky background."""
+BLACK_SHARE = 0.6
+"""Black point as a share of the darkest sky: the zenith stays visibly above black."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def measure_tone(
     background = (np.asarray(scene.background) - offset) * np.asarray(gains)
     sky = max(float(luminance_of(background[None].astype(np.float32))[0]), 1e-6)
     low = float(np.quantile(luminance, 0.005))
-    black = min(low, sky - 6.0 * noise, MAX_BLACK * sky)
+    black = min(BLACK_SHARE * min(low, sky), sky - 6.0 * noise)
     # Saturated pixels must come out white whatever the gains.
     ceiling = 0.95 * float(luminance_of(np.asarray([gains], dtype=np.float32))[0])
     bright = 1.5 * float(np.quantile(luminance, 0.9995))

@@ -1,0 +1,350 @@
+"""Raw to picture with input and output: one archived frame, or a list of files without a server."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from allsky360 import __version__
+from allsky360.arrays import Backend, best_backend
+from allsky360.config import Settings, site_from
+from allsky360.errors import AllskyError
+from allsky360.imaging.calibrate import Masters
+from allsky360.imaging.encode import encode_jpeg
+from allsky360.imaging.parameters import ChainParameters, parameters_from
+from allsky360.imaging.pipeline import Developed, develop
+from allsky360.imaging.tone import Tone
+from allsky360.masters import load_masters
+from allsky360.model import Bracket, Exposure, Site
+
+if TYPE_CHECKING:
+    from allsky360.archive import FrameRef
+
+
+def backend_for(settings: Settings) -> Backend:
+    """Return the backend frames are developed on: the GPU where there is one and it may be used."""
+    return "numpy" if settings.dask.gpu == "never" else best_backend()
+
+
+def masters_for(settings: Settings) -> Masters | None:
+    """Return the frames of ``processing.dark_root``; read again only when the folder changed."""
+    root = settings.processing.dark_root
+    if root is None:
+        return None
+    stamp = root.stat().st_mtime_ns if root.is_dir() else 0
+    return _cached_masters(root, stamp)
+
+
+@lru_cache(maxsize=2)
+def _cached_masters(root: Path, stamp: int) -> Masters:
+    return load_masters(root)
+
+
+def provenance_of(
+    bracket: Bracket, developed: Developed, parameters: ChainParameters
+) -> dict[str, Any]:
+    """Everything that says how a frame came about; plain JSON values."""
+    record: dict[str, Any] = _plain(
+        {
+            "software": f"allsky360 {__version__}",
+            "processed": datetime.now(UTC).isoformat(),
+            "camera": bracket.exposures[0].camera,
+            "start": bracket.start.isoformat(),
+            "exposures": [_exposure_record(e) for e in bracket.exposures],
+            "parameters": asdict(parameters),
+            "parameters_digest": parameters.digest(),
+            "steps": [asdict(s) for s in developed.steps],
+            "statistics": developed.statistics,
+            "tone": developed.tone.to_json(),
+            "warnings": list(developed.warnings),
+        }
+    )
+    return record
+
+
+def _exposure_record(exposure: Exposure) -> dict[str, Any]:
+    return {
+        "start": exposure.start.isoformat(),
+        "exposure_s": exposure.exposure_s,
+        "gain": exposure.gain,
+        "offset": exposure.offset,
+        "temperature_c": exposure.temperature_c,
+        "pattern": exposure.pattern,
+        "shape": list(exposure.pixels.shape),
+        "metadata": exposure.metadata,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Replace what JSON cannot hold: NaN by null, tuples by lists, anything else by its text."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    return str(value)
+
+
+# -- one archived frame ---------------------------------------------------------------------------
+
+
+def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dict[str, Any]:
+    """Develop one archived bracket and store linear frame, picture, numbers and provenance.
+
+    What a Dask worker runs. Running it again writes the same frame again.
+
+    Parameters
+    ----------
+    root
+        Folder of the archive.
+    ref
+        The frame.
+    settings
+        The whole tree.
+
+    Returns
+    -------
+    dict
+        Small record: camera, night, index, seconds, warnings and the statistics.
+    """
+    from allsky360.archive import Archive, ProcessedWriter
+
+    begin = time.perf_counter()
+    archive = Archive(root)
+    parameters = parameters_from(settings)
+    bracket = archive.bracket(ref)
+    developed = develop(
+        bracket,
+        parameters,
+        masters=masters_for(settings),
+        backend=backend_for(settings),
+    )
+    jpeg = encode_jpeg(
+        developed.picture,
+        quality=settings.processing.jpeg_quality,
+        exposure=bracket.exposures[0],
+        site=_site_or_none(settings),
+    )
+    ProcessedWriter(root, ref.camera, ref.night).write(
+        ref,
+        linear=developed.linear,
+        picture_jpeg=jpeg,
+        scalars=developed.statistics,
+        provenance=provenance_of(bracket, developed, parameters),
+    )
+    record: dict[str, Any] = _plain(
+        {
+            "camera": ref.camera,
+            "night": ref.night.isoformat(),
+            "index": ref.index,
+            "start": bracket.start.isoformat(),
+            "seconds": round(time.perf_counter() - begin, 3),
+            "warnings": list(developed.warnings),
+            "statistics": developed.statistics,
+        }
+    )
+    return record
+
+
+def _site_or_none(settings: Settings) -> Site | None:
+    if settings.site.latitude_deg is None or settings.site.longitude_deg is None:
+        return None
+    return site_from(settings)
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """One picture made from files."""
+
+    sources: tuple[str, ...]
+    picture: Path
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileFailure:
+    """One file that gave no picture, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass
+class FilesReport:
+    """What :func:`process_files` did."""
+
+    done: list[FileResult] = field(default_factory=list)
+    failed: list[FileFailure] = field(default_factory=list)
+
+
+def process_files(
+    paths: Sequence[Path],
+    out: Path,
+    settings: Settings,
+    *,
+    bracket: int = 1,
+    frames: slice | None = None,
+    report: Callable[[FileResult | FileFailure], None] | None = None,
+) -> FilesReport:
+    """Develop files into one JPEG and one JSON each, without any server.
+
+    Parameters
+    ----------
+    paths
+        Image files; a file may hold many exposures.
+    out
+        Folder for the results, created if missing.
+    settings
+        The whole tree.
+    bracket
+        Merge every so many consecutive exposures, 1 to 5.
+    frames
+        Which exposures of each file to take; default all.
+    report
+        Called after each result.
+
+    Returns
+    -------
+    FilesReport
+        A file that cannot be read is in ``failed``; the others are done all the same.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AllskyError(
+            f"The output folder {out} cannot be made: {error.strerror}.", mend="Choose another."
+        ) from error
+    run = _FileRun(out, settings, report or (lambda _: None))
+    pending: list[tuple[Path, int | None, Exposure]] = []
+    for path in paths:
+        try:
+            for number, exposure in _exposures(path, frames):
+                pending.append((path, number, exposure))
+                if len(pending) == bracket:
+                    group, pending = pending, []
+                    run.develop(group)
+        except AllskyError as error:
+            run.fail(str(path), error.message)
+        except OSError as error:
+            run.fail(str(path), error.strerror or str(error))
+    if pending:
+        names = ", ".join(str(p) for p, _, _ in pending)
+        run.fail(names, f"{len(pending)} exposures left over, a bracket takes {bracket}")
+    return run.result
+
+
+def _exposures(path: Path, frames: slice | None) -> Iterator[tuple[int | None, Exposure]]:
+    """Yield a file's exposures; the number is None where the file holds one."""
+    from allsky360.camera.files import read_exposures
+
+    exposures = enumerate(read_exposures(path))
+    first = next(exposures, None)
+    if first is None:
+        raise AllskyError(f"{path} holds no image.")
+    second = next(exposures, None)
+    if second is None:
+        yield None, first[1]
+        return
+    wanted = range(10**9)[frames] if frames is not None else range(10**9)
+
+    def everything() -> Iterator[tuple[int, Exposure]]:
+        yield first
+        yield second
+        yield from exposures
+
+    for number, exposure in islice(everything(), wanted.stop):
+        if number in wanted:
+            yield number, exposure
+
+
+class _FileRun:
+    """State of one run over files: tone of the last frame, names already used."""
+
+    def __init__(
+        self, out: Path, settings: Settings, report: Callable[[FileResult | FileFailure], None]
+    ) -> None:
+        self.out = out
+        self.settings = settings
+        self.report = report
+        self.parameters = parameters_from(settings)
+        self.masters = masters_for(settings)
+        self.backend = backend_for(settings)
+        self.site = _site_or_none(settings)
+        self.result = FilesReport()
+        self._tone: Tone | None = None
+        self._tone_of: tuple[Any, ...] = ()
+        self._names: set[str] = set()
+
+    def fail(self, source: str, reason: str) -> None:
+        failure = FileFailure(source, reason)
+        self.result.failed.append(failure)
+        self.report(failure)
+
+    def develop(self, group: Sequence[tuple[Path, int | None, Exposure]]) -> None:
+        """Develop one bracket; an error in it fails its files only."""
+        begin = time.perf_counter()
+        sources = tuple(str(p) if n is None else f"{p}[{n}]" for p, n, _ in group)
+        try:
+            exposures = sorted((e for _, _, e in group), key=lambda e: -e.exposure_s)
+            bracket = Bracket(tuple(exposures))
+            # A tone is handed on only between frames of one camera.
+            first = exposures[0]
+            key = (group[0][0].parent, first.camera, first.pixels.shape)
+            developed = develop(
+                bracket,
+                self.parameters,
+                masters=self.masters,
+                backend=self.backend,
+                tone=self._tone if key == self._tone_of else None,
+            )
+        except (AllskyError, ValueError) as error:
+            self.fail(", ".join(sources), str(error))
+            return
+        self._tone, self._tone_of = developed.tone, key
+        name = self._name(group[0][0], group[0][1])
+        jpeg = encode_jpeg(
+            developed.picture,
+            quality=self.settings.processing.jpeg_quality,
+            exposure=first,
+            site=self.site,
+        )
+        picture = self.out / f"{name}.jpg"
+        record = {"sources": list(sources), "picture": picture.name}
+        record |= provenance_of(bracket, developed, self.parameters)
+        picture.write_bytes(jpeg)
+        text = json.dumps(record, indent=1, allow_nan=False)
+        (self.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        seconds = round(time.perf_counter() - begin, 3)
+        done = FileResult(sources, picture, seconds, developed.warnings)
+        self.result.done.append(done)
+        self.report(done)
+
+    def _name(self, path: Path, number: int | None) -> str:
+        """Name of the results: the file's own without suffixes, made unique within the run."""
+        stem = path.name
+        for suffix in reversed(path.suffixes):
+            if len(suffix) > 6 or suffix[1:].isdigit():
+                break
+            stem = stem.removesuffix(suffix)
+        name = base = (stem or path.name) + ("" if number is None else f"-{number:04d}")
+        count = 1
+        while name in self._names:
+            count += 1
+            name = f"{base}-{count}"
+        self._names.add(name)
+        return name
