@@ -1,0 +1,90 @@
+"""``allsky360 cameras``: what a server has."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allsky360.config import load_settings
+from allsky360.errors import AllskyError
+
+if TYPE_CHECKING:
+    from allsky360.camera.indigo import CameraInfo
+
+
+def cameras(
+    server: Annotated[
+        str, typer.Argument(metavar="[HOST[:PORT]]", help="INDIGO server; default: the settings'.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Connect idle cameras for a moment to read all.")
+    ] = False,
+) -> None:
+    """List the cameras of an INDIGO server."""
+    from allsky360.camera.indigo import list_cameras
+
+    host, port = address(server) if server else configured_address()
+    found = asyncio.run(list_cameras(host, port, connect=connect))
+    if as_json:
+        typer.echo(json.dumps([info.as_json() for info in found], indent=2))
+    elif found:
+        _print_table(found, f"{host}:{port}")
+    else:
+        typer.echo(f"the INDIGO server {host}:{port} has no camera; load its driver there")
+
+
+def configured_address() -> tuple[str, int]:
+    """Return the server of the settings: the camera's, else the built-in simulator's."""
+    settings = load_settings()
+    if settings.camera.host:
+        return settings.camera.host, settings.camera.port
+    return settings.simulator.host, settings.simulator.port
+
+
+def address(text: str) -> tuple[str, int]:
+    """Read ``HOST``, ``HOST:PORT`` or ``[IPv6]:PORT``."""
+    if text.count(":") > 1 and not text.startswith("["):
+        return text, 7624  # a bare IPv6 address
+    host, _, port = text.rpartition(":") if text.rpartition("]")[2] else (text, "", "")
+    if not host:
+        host, port = port, ""
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or (port and not (port.isdecimal() and 0 < int(port) < 65536)):
+        raise AllskyError(f"{text!r} is no server address.", mend="Write HOST or HOST:PORT.")
+    return host, int(port or 7624)
+
+
+def _print_table(found: list[CameraInfo], where: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Cameras of {where}")
+    for column in ("name", "driver", "connected", "size", "bits", "Bayer", "cooler"):
+        table.add_column(column)
+    table.add_column("exposure s")
+    table.add_column("gain")
+    for info in found:
+        can = info.capabilities
+        seen = can.exposure_s is not None
+        table.add_row(
+            info.device,
+            can.driver,
+            "yes" if info.connected else "no",
+            f"{can.width}x{can.height}" if can.width else "-",
+            str(can.bits_per_pixel or "-"),
+            can.bayer or "-",
+            ("yes" if can.has_cooler else "no") if seen else "-",
+            _span(can.exposure_s),
+            _span(can.gain),
+        )
+    Console().print(table)
+    if any(info.capabilities.exposure_s is None for info in found):
+        typer.echo("A camera tells the rest while it is connected; try --connect.")
+
+
+def _span(limits: tuple[float, float] | None) -> str:
+    return f"{limits[0]:g} to {limits[1]:g}" if limits else "-"
