@@ -9,8 +9,12 @@ from typing import Annotated
 import typer
 
 from allsky360 import __version__
+from allsky360.cli import api as api_command
+from allsky360.cli import cameras as cameras_command
 from allsky360.cli import cluster as cluster_command
 from allsky360.cli import config as config_command
+from allsky360.cli import process as process_command
+from allsky360.cli import simulate as simulate_command
 from allsky360.cli import up as up_command
 from allsky360.errors import AllskyError
 
@@ -23,6 +27,10 @@ app = typer.Typer(
 )
 app.add_typer(config_command.app, name="config")
 app.command("up")(up_command.up)
+app.command("simulate")(simulate_command.simulate)
+app.command("api")(api_command.api)
+app.command("process")(process_command.process)
+app.command("cameras")(cameras_command.cameras)
 app.command("cluster")(cluster_command.cluster)
 
 
