@@ -24,7 +24,7 @@ from allsky360.imaging.noise import NoiseModel
 
 VERSION = 1
 
-KNEE = (0.80, 0.95)
+KNEE = (0.90, 0.98)
 """Fractions of full well between which an exposure loses its weight."""
 
 
