@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -195,12 +195,21 @@ def decode_fits(data: bytes, *, from_camera: bool = True) -> DecodedImage:
     pixels, pedestal = unsigned(stored, zero or 0.0, 1.0 if scale is None else scale, from_camera)
     if pixels.ndim == 3:
         pixels = pixels.transpose(1, 2, 0).copy()
-    pattern = _pattern(cards) if pixels.ndim == 2 else None
-    if str(cards.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP":
+    return oriented(DecodedImage(pixels, None, "FITS", cards, comments, pedestal))
+
+
+def oriented(image: DecodedImage) -> DecodedImage:
+    """Read the pattern from the cards and put the top row first.
+
+    Without ROWORDER the first row stored is the top one, as INDIGO writes it.
+    """
+    pixels = image.pixels
+    pattern = _pattern(image.cards) if pixels.ndim == 2 else None
+    if str(image.cards.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP":
         pixels = pixels[::-1].copy()
         if pattern is not None and pixels.shape[0] % 2 == 0:
             pattern = _BY_NAME[pattern[2:] + pattern[:2]]
-    return DecodedImage(pixels, pattern, "FITS", cards, comments, pedestal)
+    return replace(image, pixels=pixels, pattern=pattern)
 
 
 def fits_header(data: bytes) -> tuple[dict[str, Card], dict[str, str], int]:
