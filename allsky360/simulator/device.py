@@ -231,9 +231,8 @@ class SimulatedCamera:
     def _update(self, vector: Vector, state: State | None = None, message: str = "") -> None:
         if state is not None:
             vector.state = state
-        now = {item.name: (item.value, item.target) for item in vector.items.values()}
         old_state, old = self._sent.get(vector.name, ("Idle", {}))
-        self._sent[vector.name] = (vector.state, now)
+        now = self._remember(vector)
         changed = frozenset(name for name in now if now[name] != old.get(name))
         if self._table.vectors.get(vector.name) is not vector:
             return  # not connected: nobody knows this property
@@ -244,6 +243,12 @@ class SimulatedCamera:
         partial = self._faults.is_on("partial-items") and vector.kind != "BLOB"
         self._publish_to_all(Update(vector, message, changed if partial else None))
 
+    def _remember(self, vector: Vector) -> dict[str, tuple[Value, float]]:
+        """Note what clients now know of a property, and return it."""
+        known = {item.name: (item.value, item.target) for item in vector.items.values()}
+        self._sent[vector.name] = (vector.state, known)
+        return known
+
     def _delete(self, name: str = "") -> None:
         self._publish_to_all(Delete(self.name, name))
         if self._faults.is_on("duplicate-delete"):
@@ -251,6 +256,7 @@ class SimulatedCamera:
 
     def _define(self, vector: Vector) -> None:
         self._table.add(vector)
+        self._remember(vector)
         self._publish_to_all(Define(vector))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

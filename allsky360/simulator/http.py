@@ -85,7 +85,7 @@ def redirect(where: str) -> bytes:
 
 def json_reply(document: Any, status: str = "200 OK") -> bytes:
     """Return a JSON reply that keeps the connection."""
-    body = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    body = json.dumps(document, ensure_ascii=False, allow_nan=False).encode(errors="replace")
     return (
         f"HTTP/1.1 {status}\r\nServer: {SERVER_NAME}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"

@@ -28,6 +28,7 @@ _REQUEST_KINDS: dict[str, Kind] = {
     "newNumberVector": "Number",
     "newSwitchVector": "Switch",
 }
+_HUGE = 1e300  # keeps rounding from overflowing to infinity
 _BLANK = b" \t\r\n"
 
 
@@ -137,7 +138,7 @@ def _values(body: dict[str, Any]) -> dict[str, object]:
 
 def encode(event: Event) -> bytes:
     """Write an event as one JSON object without delimiter, fields in INDIGO's order."""
-    return json.dumps(document(event), ensure_ascii=False, allow_nan=False).encode("utf-8")
+    return json.dumps(document(event), ensure_ascii=False, allow_nan=False).encode(errors="replace")
 
 
 def document(event: Event) -> dict[str, Any]:
@@ -207,5 +208,5 @@ def plain(value: float) -> float | int:
     """Round to INDIGO's 10 significant digits; never NaN or infinite on the wire."""
     if not math.isfinite(value):
         return 0
-    rounded = float(f"{value:.10g}")
+    rounded = float(f"{min(max(value, -_HUGE), _HUGE):.10g}")
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded

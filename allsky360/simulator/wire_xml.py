@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 from xml.etree import ElementTree
@@ -24,6 +25,7 @@ from allsky360.simulator.properties import (
 )
 from allsky360.simulator.wire_json import MAX_MESSAGE, WireError, plain
 
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 SWITCH_PROTOCOL = b"<switchProtocol version='2.0'/>\n"
 _REQUEST_KINDS: dict[str, Kind] = {
     "newTextVector": "Text",
@@ -211,10 +213,14 @@ def _text(vector: Vector, item: Item) -> str:
     return _escaped(str(item.value))
 
 
+def _printable(words: str) -> str:
+    """Replace what no XML document may hold: control bytes, surrogates, two non-characters."""
+    return _NO_XML.sub(" ", words)
+
+
 def _escaped(words: str) -> str:
-    printable = "".join(c for c in words if c >= " " or c in "\n\t")  # others are no XML at all
-    return printable.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _printable(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _quoted(words: str) -> str:
-    return quoteattr("".join(c if c >= " " else " " for c in words))
+    return quoteattr(_printable(words))

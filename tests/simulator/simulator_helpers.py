@@ -126,8 +126,14 @@ class JsonClient:
     async def connect(self) -> None:
         self.get()
         await self.until(lambda: self.vectors("CONNECTION", "def"))
+        mark = len(self.vectors("CONNECTION"))
         self.new("Switch", "CONNECTION", CONNECTED=True)
-        await self.heard("CONNECTION", "Ok", len(self.messages))
+        await self.until(
+            lambda: any(
+                v["state"] == "Ok" and values(v)["CONNECTED"]
+                for v in self.vectors("CONNECTION")[mark:]
+            )
+        )
 
     async def expose(self, seconds: float = 0.05, state: str = "Ok") -> dict[str, Any]:
         """Expose and return the CCD_EXPOSURE message that ended it."""
