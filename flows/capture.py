@@ -13,7 +13,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from allsky360.config import load_settings
 from tasks.burst import run_log, settle_burst, take_burst_for
@@ -34,10 +34,12 @@ def capture_burst() -> State[Any]:
         return Completed(name="Skipped", message=message)
     burst = BurstLog(slot)
     handover = Handover(settings)
-    try:
-        take_burst_for(settings, burst)(settings, handover, burst, str(flow_run.id or "by-hand"))
-    finally:
-        # also after a failure: what was taken is reported, and its processing watched
-        settle_burst(settings, handover, burst)
-        handover.close()
+    run_id = str(flow_run.id or "by-hand")
+    taken = take_burst_for(settings, burst)(
+        settings, handover, burst, run_id, return_state=True
+    )
+    settle_burst(settings, handover, burst)  # also after a failure: frames were taken before it
+    handover.close()
+    if not taken.is_completed():
+        return Failed(message=f"{burst.sentence()}; {taken.message}")
     return Completed(message=burst.sentence())

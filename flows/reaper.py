@@ -16,6 +16,7 @@ from uuid import UUID
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun, StateType
 
 log = logging.getLogger(__name__)
 PAGE = 200
@@ -51,10 +52,7 @@ def reap(client: SyncPrefectClient, deployments: Sequence[UUID]) -> int:
 
 
 def clear_late(client: SyncPrefectClient, deployments: Sequence[UUID], before: datetime) -> int:
-    """Cancel runs that should have started before ``before``; return how many there were.
-
-    The run of the present slot stays: it captures the rest of it.
-    """
+    """Cancel runs that should have started before ``before``; return how many there were."""
     from prefect.client.schemas.objects import StateType
     from prefect.states import Cancelled
 
@@ -71,9 +69,9 @@ def clear_late(client: SyncPrefectClient, deployments: Sequence[UUID], before: d
 def _runs(
     client: SyncPrefectClient,
     deployments: Sequence[UUID],
-    states: Sequence[object],
+    states: Sequence[StateType],
     before: datetime | None = None,
-) -> Sequence[object]:
+) -> Sequence[FlowRun]:
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterDeploymentId,

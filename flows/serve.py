@@ -23,6 +23,7 @@ from allsky360.supervisor.prefect_env import prefect_environment
 from tasks.slots import prefetch_s, slot_at
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.deployments.runner import RunnerDeployment
 
 log = logging.getLogger("flows.serve")
@@ -31,6 +32,8 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 SERVER_WAIT_S = 180.0
 QUERY_S = 2.0  # a query costs the server a few milliseconds
 CATCH_UP = "process-pending/catch-up"
+CAPTURE = "capture-burst/every-slot"
+WORTH_STARTING_S = 15.0  # a run needs 4 to 10 s to start
 
 
 class ServerUnreachable(AllskyError):
@@ -64,20 +67,20 @@ def serve(settings: Settings) -> None:
     deployments = runner_deployments(read_deployments(settings))
     wait_for_server(os.environ["PREFECT_API_URL"])
     with get_client(sync_client=True) as client:
-        prepare(client, deployments, settings)
+        prepare(client, deployments)
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(_serve(settings, deployments))
     log.info("stopped")
 
 
-def prepare(client, deployments: Sequence[RunnerDeployment], settings: Settings) -> None:  # type: ignore[no-untyped-def]
+def prepare(client: SyncPrefectClient, deployments: Sequence[RunnerDeployment]) -> None:
     """End stale runs and drop missed ones, of our own deployments only."""
     from flows.reaper import clear_late, deployment_ids, reap
 
     names = [f"{d.flow_name}/{d.name}" for d in deployments]
     ours = deployment_ids(client, names)
     stale = reap(client, ours)
-    missed = clear_late(client, ours, slot_at(datetime.now(UTC), settings.capture.slot_s).start)
+    missed = clear_late(client, ours, datetime.now(UTC))
     if stale or missed:
         log.warning("%d run(s) of a killed runner ended, %d missed run(s) dropped", stale, missed)
 
@@ -93,13 +96,16 @@ async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) ->
         limit=None,  # the deployments have their own limits
         pause_on_shutdown=True,  # no runs are made while nobody is there to take them
     )
+    ids = {}
     for deployment in deployments:
-        deployment_id = await runner.aadd_deployment(deployment)
-        log.info("serving %s/%s", deployment.flow_name, deployment.name)
-        if f"{deployment.flow_name}/{deployment.name}" == CATCH_UP:
-            async with get_client() as client:  # what the time before the start left over
+        name = f"{deployment.flow_name}/{deployment.name}"
+        ids[name] = await runner.aadd_deployment(deployment)
+        log.info("serving %s", name)
+    async with get_client() as client:
+        for name, parameters in runs_at_start(settings, datetime.now(UTC)).items():
+            if name in ids:
                 await client.create_flow_run_from_deployment(
-                    deployment_id, parameters={"nights": 30}, name="at start"
+                    ids[name], parameters=parameters, name="at start"
                 )
     running = asyncio.create_task(runner.start())
     loop = asyncio.get_running_loop()
@@ -113,6 +119,14 @@ async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) ->
         log.info("stopping")
         await runner.astop()
     await running
+
+
+def runs_at_start(settings: Settings, now: datetime) -> dict[str, dict[str, object]]:
+    """Return the runs to start at once: the rest of the present slot, and what was left over."""
+    found: dict[str, dict[str, object]] = {CATCH_UP: {"nights": 30}}
+    if slot_at(now, settings.capture.slot_s).remaining_s(now) > WORTH_STARTING_S:
+        found[CAPTURE] = {}
+    return found
 
 
 def wait_for_server(api_url: str, timeout_s: float = SERVER_WAIT_S) -> None:

@@ -61,7 +61,9 @@ class Progress:
 
         def write() -> None:
             if self._id is None:
-                self._id = create_progress_artifact(percent, key=PROGRESS_KEY, description=text)
+                made = create_progress_artifact(percent, key=PROGRESS_KEY, description=text)
+                assert isinstance(made, UUID)  # a coroutine only where the caller is one
+                self._id = made
             else:
                 update_progress_artifact(self._id, progress=percent, description=text)
 

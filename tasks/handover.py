@@ -106,8 +106,9 @@ class Handover:
             for key, given in self._given.items()
             if given.done() and (future := given.result()) is not None
         }
-        if futures:
-            with contextlib.suppress(TimeoutError):  # they are counted below as running
+        if futures and self._client is not None:
+            # those still running at the time limit are counted below
+            with self._client.as_current(), contextlib.suppress(TimeoutError):
                 wait(list(futures.values()), timeout=max(0.0, deadline - time.monotonic()))
         result["left"] = len(self._given) - len(futures)
         for key, future in futures.items():

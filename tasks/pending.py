@@ -55,7 +55,7 @@ def process_batch(settings: Settings, frames: Sequence[str], refs: Any) -> dict[
     from allsky360.cluster import connect
 
     log = run_log()
-    with connect(settings) as client:
+    with connect(settings) as client, client.as_current():
         futures = {frame_key(r): submit_frame(client, settings, r) for r in refs.frames}
         wait(list(futures.values()), timeout=FRAME_TIMEOUT_S * len(frames))
         errors = {
