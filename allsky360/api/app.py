@@ -1,0 +1,94 @@
+"""The application: routers, error answers, middleware, and the watcher's life."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+
+from allsky360 import __version__
+from allsky360.api import fits, problems
+from allsky360.api.addresses import API
+from allsky360.api.middleware import HeadAsGet, SecurityHeaders
+from allsky360.api.problems import Problem
+from allsky360.api.routers import events, frames, health, index, latest, nights, pages, status
+from allsky360.api.service import Service, open_service
+from allsky360.config import Settings
+
+DESCRIPTION = """Reads what the all-sky camera captured: nights, frames, pictures, raw exposures,
+measurements, and the live state. It only reads. Times are UTC, angles degrees, exposures seconds.
+Errors are RFC 9457 problems; lists are paged by opaque cursors; answers carry ETag."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the read service over the archive of ``settings``.
+
+    An archive that is empty or does not exist yet is served as such.
+    """
+    service = open_service(settings)
+    app = FastAPI(
+        title="allsky360",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        license_info={"name": "MIT", "identifier": "MIT"},
+    )
+    app.state.service = service
+    problems.add_handlers(app)
+    api = APIRouter(prefix=API)
+    for module in (nights, frames, latest, status, events, health):
+        api.include_router(module.router)
+    app.include_router(index.router)
+    app.include_router(api)
+    app.include_router(pages.router)
+    pages.mount_assets(app)
+    app.add_middleware(
+        GZipMiddleware,
+        minimum_size=800,
+        compresslevel=5,
+        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, fits.MEDIA_TYPE),
+    )
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(HeadAsGet)
+    plain_openapi = app.openapi
+    app.openapi = lambda: _with_problems(plain_openapi())  # type: ignore[method-assign]
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    watching = asyncio.create_task(service.watcher.run(), name="archive watcher")
+    try:
+        yield
+    finally:
+        service.feed.close()
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+
+def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    """Say in the OpenAPI document that wrong parameters are answered as problems too."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    if "Problem" in schemas:
+        return document
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    schemas["Problem"] = schema
+    answer = problems.responses(422)[422]
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            if "422" in operation["responses"]:
+                operation["responses"]["422"] = answer
+    return document

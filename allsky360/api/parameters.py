@@ -1,0 +1,85 @@
+"""Typed, bounded parameters shared by the routers."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+from fastapi import Path, Query
+from pydantic import AfterValidator, BeforeValidator
+
+FIRST_YEAR, LAST_YEAR = 1970, 2200
+MAX_INDEX = 10_000_000
+DEFAULT_PAGE, MAX_PAGE = 100, 1000
+MIN_WIDTH, MAX_WIDTH = 16, 4096
+
+
+def _iso_date(value: object) -> object:
+    # pydantic also reads numbers as days or seconds since 1970: not here.
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError("write the night as YYYY-MM-DD")
+    return value
+
+
+def _iso_time(value: object) -> object:
+    if isinstance(value, str):
+        # an unescaped "+" of "+00:00" arrives as a blank
+        value = re.sub(r" (?=\d{2}:?\d{2}$)", "+", value.strip())
+        if not re.match(r"\d{4}-\d{2}-\d{2}", value):
+            raise ValueError("write the time as YYYY-MM-DDTHH:MM:SSZ")
+    return value
+
+
+def _sane_year(value: date) -> date:
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"the year must lie between {FIRST_YEAR} and {LAST_YEAR}")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"the year must lie between {FIRST_YEAR} and {LAST_YEAR}")
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+NightPath = Annotated[
+    date,
+    BeforeValidator(_iso_date),
+    AfterValidator(_sane_year),
+    Path(description="Night, named by the date of its first local noon.", examples=["2026-11-22"]),
+]
+IndexPath = Annotated[
+    int, Path(ge=0, le=MAX_INDEX, description="Number of the frame in its night.", examples=[17])
+]
+Instant = Annotated[datetime, BeforeValidator(_iso_time), AfterValidator(_utc)]
+StartQuery = Annotated[
+    Instant | None,
+    Query(description="First instant, inclusive (ISO 8601; UTC where no zone is given)."),
+]
+EndQuery = Annotated[Instant | None, Query(description="Last instant, exclusive.")]
+LimitQuery = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items on a page.")]
+CursorQuery = Annotated[
+    str | None,
+    Query(
+        max_length=300,
+        description="Opaque: the `cursor` of the page before. What was written since comes next.",
+    ),
+]
+CameraQuery = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=120,
+        description="Camera (name or slug). Left out: the one that delivered the newest frame.",
+    ),
+]
+WidthQuery = Annotated[
+    int | None,
+    Query(
+        ge=MIN_WIDTH,
+        le=MAX_WIDTH,
+        description="Width in pixels; never enlarged. Left out: the stored picture as it is.",
+    ),
+]
+QualityQuery = Annotated[int, Query(ge=10, le=100, description="JPEG quality of a scaled picture.")]

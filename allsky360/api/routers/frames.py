@@ -1,0 +1,232 @@
+"""Frames: by time range, one frame, its picture at any size, its raw exposures as FITS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from allsky360 import __version__
+from allsky360.api import fits, listing
+from allsky360.api.addresses import frame_id
+from allsky360.api.conditional import (
+    IMMUTABLE,
+    LIVE,
+    cache_headers,
+    json_answer,
+    make_etag,
+    not_modified,
+    unchanged,
+)
+from allsky360.api.fits import FitsFile, fits_file
+from allsky360.api.middleware import HEAD_KEY
+from allsky360.api.models import FrameDetail, FramePage
+from allsky360.api.paging import Order, decode
+from allsky360.api.parameters import (
+    DEFAULT_PAGE,
+    CameraQuery,
+    CursorQuery,
+    EndQuery,
+    IndexPath,
+    LimitQuery,
+    NightPath,
+    QualityQuery,
+    StartQuery,
+    WidthQuery,
+)
+from allsky360.api.pictures import DEFAULT_QUALITY, scaled_jpeg
+from allsky360.api.problems import NotFound, NotProcessed, Responses, responses
+from allsky360.api.service import Service, ServiceDep
+from allsky360.api.store import FrameInfo
+from allsky360.api.view import frame_detail
+from allsky360.model import MAX_EXPOSURES_PER_BRACKET, Exposure
+
+DOWNLOAD_LIMIT_S = 900.0
+
+router = APIRouter(prefix="/frames", tags=["frames"])
+
+JPEG: Responses = {
+    200: {
+        "description": "The picture",
+        "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    304: {"description": "The client's copy still holds"},
+}
+FITS: Responses = {
+    200: {
+        "description": "The exposure",
+        "content": {fits.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+    },
+    304: {"description": "The client's copy still holds"},
+}
+
+
+@router.get("", response_model=FramePage, responses=responses(400, 404, 422))
+def list_frames(
+    request: Request,
+    service: ServiceDep,
+    camera: CameraQuery = None,
+    start: StartQuery = None,
+    end: EndQuery = None,
+    order: Annotated[Order, Query(description="Which frames come first.")] = "oldest",
+    limit: LimitQuery = DEFAULT_PAGE,
+    cursor: CursorQuery = None,
+) -> Response:
+    """List frames of any nights, a page at a time."""
+    position = decode(cursor) if cursor else None
+    asked = listing.Asked(start, end, order, limit, position)
+    slug = service.camera(position.camera if position else camera)
+    if slug is None:
+        return json_answer(request, listing.empty_page(request))
+    return listing.answer(request, service, slug, service.store.nights(slug), asked)
+
+
+@router.get("/{night}/{index}", response_model=FrameDetail, responses=responses(404, 422))
+def get_frame(
+    request: Request,
+    service: ServiceDep,
+    night: NightPath,
+    index: IndexPath,
+    camera: CameraQuery = None,
+) -> Response:
+    """Give everything that is known about one frame."""
+    frame = service.need_frame(camera, night, index)
+    return json_answer(request, frame_detail(service, frame))
+
+
+@router.get(
+    "/{night}/{index}/picture", response_class=Response, responses=JPEG | responses(404, 422)
+)
+async def get_picture(
+    request: Request,
+    service: ServiceDep,
+    night: NightPath,
+    index: IndexPath,
+    camera: CameraQuery = None,
+    width: WidthQuery = None,
+    quality: QualityQuery = DEFAULT_QUALITY,
+    revision: Annotated[
+        str | None,
+        Query(max_length=64, description="The frame's `revision`: the answer is then immutable."),
+    ] = None,
+) -> Response:
+    """Give the picture of a frame: as stored, or scaled down."""
+    frame = await service.heavy(lambda: service.need_frame(camera, night, index))
+    cache = IMMUTABLE if revision == frame.revision else LIVE
+    return await picture_answer(request, service, frame, width, quality, cache)
+
+
+async def picture_answer(
+    request: Request,
+    service: Service,
+    frame: FrameInfo,
+    width: int | None,
+    quality: int,
+    cache: str,
+) -> Response:
+    """Answer a frame's picture with its validators."""
+    path = service.store.picture(frame)
+    if path is None:
+        raise NotProcessed(
+            f"Frame {frame_id(frame)} has no picture yet.",
+            mend="Its raw exposures are stored; the picture follows when it is processed.",
+        )
+    size = None if width is None else (width, quality)
+    etag = make_etag(frame.camera, frame_id(frame), frame.revision, size)
+    modified = datetime.fromtimestamp(frame.stamp / 1e9, UTC)
+    headers = cache_headers(etag, modified, cache)
+    headers["x-frame-id"] = frame_id(frame)
+    if unchanged(request, etag, modified):
+        return not_modified(headers)
+    name = f"{frame.camera}_{frame.night}_{frame.index:06d}.jpg"
+    headers["content-disposition"] = f'inline; filename="{name}"'
+    if width is None:
+        return FileResponse(path, media_type="image/jpeg", headers=headers)
+    key = (frame.camera, frame_id(frame), frame.revision, width, quality)
+    data = await service.heavy(
+        lambda: service.pictures.get(key, lambda: _scaled(path, width, quality))
+    )
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+def _scaled(path: Path, width: int, quality: int) -> bytes:
+    return scaled_jpeg(path.read_bytes(), width, quality)
+
+
+@router.get(
+    "/{night}/{index}/raw.fits", response_class=Response, responses=FITS | responses(404, 422, 503)
+)
+async def get_raw(
+    request: Request,
+    service: ServiceDep,
+    night: NightPath,
+    index: IndexPath,
+    camera: CameraQuery = None,
+    exposure: Annotated[
+        int, Query(ge=0, lt=MAX_EXPOSURES_PER_BRACKET, description="Which one, longest first.")
+    ] = 0,
+) -> Response:
+    """Give one raw exposure as FITS, pixel by pixel as the camera delivered it."""
+    frame = await service.heavy(lambda: service.need_frame(camera, night, index))
+    if exposure >= len(frame.exposures_s):
+        raise NotFound(
+            f"Frame {frame_id(frame)} has {len(frame.exposures_s)} exposures; there is no number "
+            f"{exposure}.",
+            mend="They are counted from 0.",
+        )
+    etag = make_etag("raw", frame.camera, frame_id(frame), exposure, frame.time, __version__)
+    name = f"{frame.camera}_{frame.night}_{frame.index:06d}_{exposure}.fits"
+    headers = cache_headers(etag, frame.time, IMMUTABLE) | {
+        "content-disposition": f'attachment; filename="{name}"'
+    }
+    if unchanged(request, etag, frame.time):
+        return not_modified(headers)
+    service.begin_download()
+    try:
+        file = await service.heavy(lambda: _fits(service, frame, exposure))
+    except BaseException:
+        service.end_download()
+        raise
+    headers["content-length"] = str(file.size)
+    if request.scope.get(HEAD_KEY):
+        service.end_download()
+        return Response(media_type=fits.MEDIA_TYPE, headers=headers)
+    return Download(file, service.end_download, headers)
+
+
+def _fits(service: Service, frame: FrameInfo, number: int) -> FitsFile:
+    exposure: Exposure = service.store.bracket(frame).exposures[number]
+    extra = (
+        ("NIGHT", frame.night.isoformat(), "date of the night's first local noon"),
+        ("FRAMEIDX", frame.index, "number of the frame in its night"),
+        ("EXPIDX", number, "number of the exposure in its bracket"),
+        ("NEXP", len(frame.exposures_s), "exposures in the bracket"),
+    )
+    return fits_file(exposure, service.site, extra=extra)
+
+
+class Download(StreamingResponse):
+    """A FITS file on its way; ``done`` is called however the transfer ends."""
+
+    def __init__(self, file: FitsFile, done: Callable[[], None], headers: dict[str, str]) -> None:
+        super().__init__(_each(file), media_type=fits.MEDIA_TYPE, headers=headers)
+        self.done = done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; a reader that takes longer than the limit is cut off."""
+        try:
+            async with asyncio.timeout(DOWNLOAD_LIMIT_S):
+                await super().__call__(scope, receive, send)
+        finally:
+            self.done()
+
+
+async def _each(file: FitsFile) -> AsyncIterator[bytes]:
+    for chunk in file.chunks():
+        yield chunk

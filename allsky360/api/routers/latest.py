@@ -1,0 +1,56 @@
+"""The newest processed frame."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from allsky360.api.addresses import frame_id
+from allsky360.api.conditional import LIVE, json_answer
+from allsky360.api.models import FrameDetail
+from allsky360.api.parameters import CameraQuery, QualityQuery, WidthQuery
+from allsky360.api.pictures import DEFAULT_QUALITY
+from allsky360.api.problems import NothingCaptured, NotProcessed, responses
+from allsky360.api.routers.frames import JPEG, picture_answer
+from allsky360.api.service import Service, ServiceDep
+from allsky360.api.store import FrameInfo
+from allsky360.api.view import frame_detail
+
+router = APIRouter(prefix="/latest", tags=["latest"])
+
+
+def newest(service: Service, camera: str | None) -> FrameInfo:
+    """Return the newest processed frame of a camera, or of all of them."""
+    slug = service.need_camera(camera) if camera else None
+    frame = service.store.newest(slug, processed=True)
+    if frame is not None:
+        return frame
+    waiting = service.store.newest(slug)
+    if waiting is None:
+        raise NothingCaptured(
+            "The archive holds no frame yet.",
+            mend="Frames appear here as soon as the camera owner has stored one.",
+        )
+    raise NotProcessed(
+        f"Frames are stored (the newest is {frame_id(waiting)}), but none is processed yet.",
+        mend="Is the processing running? See GET /api/v1/status.",
+    )
+
+
+@router.get("", response_model=FrameDetail, responses=responses(404, 422))
+def get_latest(request: Request, service: ServiceDep, camera: CameraQuery = None) -> Response:
+    """Give the newest processed frame."""
+    frame = newest(service, camera)
+    return json_answer(request, frame_detail(service, frame))
+
+
+@router.get("/picture", response_class=Response, responses=JPEG | responses(404, 422))
+async def get_latest_picture(
+    request: Request,
+    service: ServiceDep,
+    camera: CameraQuery = None,
+    width: WidthQuery = None,
+    quality: QualityQuery = DEFAULT_QUALITY,
+) -> Response:
+    """Give the newest picture; ``X-Frame-Id`` says which frame it is."""
+    frame = await service.heavy(lambda: newest(service, camera))
+    return await picture_answer(request, service, frame, width, quality, LIVE)

@@ -1,0 +1,151 @@
+"""What every request needs, in one object: settings, archive, caches, the live feed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Annotated, Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import Depends, Request
+
+from allsky360.api.condition import stale_after_s
+from allsky360.api.feed import Feed
+from allsky360.api.owner_status import OwnerProbe
+from allsky360.api.pictures import EncodedCache
+from allsky360.api.problems import Busy, NotFound, NothingCaptured
+from allsky360.api.store import FrameInfo, Store
+from allsky360.api.watch import Watcher
+from allsky360.clock import Clock
+from allsky360.config import Settings, clock_from, site_from
+from allsky360.errors import SettingsError
+from allsky360.model import Site
+
+T = TypeVar("T")
+
+HEAVY_AT_ONCE = 2
+"""Pictures and FITS files made at the same time; the rest wait."""
+DOWNLOADS_AT_ONCE = 8
+"""FITS answers under way: each holds one exposure in memory until its reader has it."""
+
+
+@dataclass
+class Service:
+    """One per application; routers get it through :data:`ServiceDep`."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    site: Site | None
+    owner: OwnerProbe
+    watcher: Watcher
+    feed: Feed
+    pictures: EncodedCache = field(default_factory=EncodedCache)
+    downloads: int = 0
+    streams: int = 0
+    _heavy: anyio.CapacityLimiter | None = None
+
+    @property
+    def stale_after_s(self) -> float:
+        """Age at which the newest frame is stale."""
+        return stale_after_s(self.settings)
+
+    async def heavy(self, work: Callable[[], T]) -> T:
+        """Run costly blocking work in a thread, few at a time."""
+        if self._heavy is None:  # a limiter belongs to a running event loop
+            self._heavy = anyio.CapacityLimiter(HEAVY_AT_ONCE)
+        return await anyio.to_thread.run_sync(work, limiter=self._heavy)
+
+    def begin_download(self) -> None:
+        """Count a download in, or refuse it: memory stays bounded whatever readers do."""
+        if self.downloads >= DOWNLOADS_AT_ONCE:
+            raise Busy(
+                f"{DOWNLOADS_AT_ONCE} raw files are being sent already.", mend="Try again shortly."
+            )
+        self.downloads += 1
+
+    def end_download(self) -> None:
+        """Count a download out."""
+        self.downloads -= 1
+
+    def camera(self, wanted: str | None) -> str | None:
+        """Return the slug of the wanted camera, of the one with the newest frame, or None.
+
+        A name is only ever compared with those the archive lists: it never becomes a path.
+        """
+        known = self.store.cameras()
+        if wanted is None:
+            if len(known) < 2:
+                return known[0] if known else None
+            newest = self.store.newest()
+            return newest.camera if newest else known[0]
+        slug = self.store.slug(wanted)
+        if slug not in known:
+            names = ", ".join(known) or "none yet"
+            raise NotFound(f"There is no camera '{wanted}'.", mend=f"Cameras here: {names}.")
+        return slug
+
+    def need_camera(self, wanted: str | None) -> str:
+        """Return the camera; refuse while the archive has none."""
+        camera = self.camera(wanted)
+        if camera is None:
+            raise NothingCaptured(
+                "The archive holds no frame yet.",
+                mend="Frames appear here as soon as the camera owner has stored one.",
+            )
+        return camera
+
+    def need_night(self, wanted: str | None, night: date) -> str:
+        """Return the camera of a night; refuse a night that was not captured."""
+        camera = self.camera(wanted)
+        if camera is None or night not in self.store.nights(camera):
+            raise NotFound(f"There is no night {night}.", mend="GET /api/v1/nights lists them.")
+        return camera
+
+    def need_frame(self, wanted: str | None, night: date, index: int) -> FrameInfo:
+        """Return a frame; refuse one that does not exist."""
+        camera = self.need_night(wanted, night)
+        frame = self.store.frame(camera, night, index)
+        if frame is None:
+            raise NotFound(
+                f"The night {night} has no frame {index}.",
+                mend=f"GET /api/v1/nights/{night}/frames lists them.",
+            )
+        return frame
+
+
+def open_service(settings: Settings) -> Service:
+    """Build the service from the settings; a site that is not set only costs its numbers."""
+    try:
+        site: Site | None = site_from(settings)
+    except SettingsError:
+        site = None
+    o = settings.owner
+    host = "127.0.0.1" if o.host in ("0.0.0.0", "::", "") else o.host
+    store, feed, clock = Store(settings.storage.root), Feed(), clock_from(settings)
+    owner = OwnerProbe(f"http://{f'[{host}]' if ':' in host else host}:{o.port}")
+    return Service(
+        settings=settings,
+        store=store,
+        clock=clock,
+        site=site,
+        owner=owner,
+        watcher=Watcher(store, feed, owner, clock, stale_after_s(settings)),
+        feed=feed,
+    )
+
+
+def _service(request: Request) -> Service:
+    service: Any = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(_service)]
+
+
+def utc_text(when: datetime) -> str:
+    """Write an instant the way addresses carry it."""
+    return when.isoformat().replace("+00:00", "Z")

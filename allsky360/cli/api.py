@@ -1,0 +1,15 @@
+"""``allsky360 api``: the read service and the live page."""
+
+from __future__ import annotations
+
+import typer
+
+
+def api() -> None:
+    """Serve the archive over HTTP, with the live page at /."""
+    from allsky360.api.server import serve
+    from allsky360.config import load_settings
+
+    settings = load_settings()
+    typer.echo(f"live page: http://{settings.api.host}:{settings.api.port}/")
+    serve(settings)
