@@ -13,6 +13,7 @@ from allsky360.cli import api as api_command
 from allsky360.cli import cameras as cameras_command
 from allsky360.cli import cluster as cluster_command
 from allsky360.cli import config as config_command
+from allsky360.cli import owner as owner_command
 from allsky360.cli import process as process_command
 from allsky360.cli import simulate as simulate_command
 from allsky360.cli import up as up_command
@@ -30,6 +31,7 @@ app.command("up")(up_command.up)
 app.command("simulate")(simulate_command.simulate)
 app.command("api")(api_command.api)
 app.command("process")(process_command.process)
+app.command("owner")(owner_command.owner)
 app.command("cameras")(cameras_command.cameras)
 app.command("cluster")(cluster_command.cluster)
 
