@@ -72,7 +72,7 @@ def estimate_circle(blocks: Float, noise: float) -> Circle | None:
     inside = 0 <= x < w and 0 <= y < h
     if not inside or not 0.15 * min(h, w) < r < 0.75 * max(h, w) or scatter > 0.05 * r:
         return None
-    return Circle((x + 0.5) / h, (y + 0.5) / h, r / h)
+    return Circle(float(x + 0.5) / h, float(y + 0.5) / h, float(r) / h)
 
 
 def _ray_ends(sky: NDArray[np.bool_], cx: float, cy: float) -> Float:

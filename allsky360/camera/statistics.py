@@ -179,4 +179,4 @@ def _grouped_median(values: NDArray[np.integer]) -> tuple[float, float]:
     gaps = np.diff(filled[max(0, at - 2) : at + 3])
     width = float(gaps.min()) if gaps.size else 1.0
     before = float(below[middle] - counts[middle])
-    return middle + width * ((total / 2 - before) / counts[middle] - 0.5), width
+    return float(middle + width * ((total / 2 - before) / counts[middle] - 0.5)), width
