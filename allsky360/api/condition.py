@@ -61,6 +61,10 @@ def judge(
         return Condition("fault", f"Camera fault ({name}): {message}")
     if state == "paused":
         return Condition("paused", "Capture is paused: the camera owner takes no frames now.")
+    plan = (owner or {}).get("plan")
+    if isinstance(plan, Mapping) and plan.get("enabled") is False:
+        period = plan.get("period") or "this period"
+        return Condition("paused", f"Capture is switched off for {period} in the settings.")
     nobody = "" if owner is not None else " The camera owner does not answer."
     if age_s is None:
         doing = {

@@ -113,6 +113,7 @@ def test_tags_differ_with_what_they_depend_on() -> None:
         (10, {"state": "fault", "fault": None}, "fault", "fault"),
         (10, {"state": "fault", "fault": "what"}, "fault", "fault"),
         (900, {"state": "paused"}, "paused", "paused"),
+        (900, {"state": "ready", "plan": {"period": "day", "enabled": False}}, "paused", "for day"),
         (None, {"state": "connecting"}, "waiting", "connecting"),
         (None, {"state": "ready"}, "waiting", "next slot"),
         (None, {}, "waiting", "Nothing has been captured yet."),
