@@ -18,6 +18,12 @@ PATCH = 0.05
 RISE = 0.20
 """Share of the way from corner level to centre level at which sky begins."""
 
+SHARP = 1.2
+"""How much steeper than the sky itself the rim of an image circle is; a vignette has no rim."""
+
+DEEP = 0.4
+"""A fall in level by this share counts as a border without a rim (fog in front of the lens)."""
+
 
 def sky_mask(luminance: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Find the sky on a reduced frame.
@@ -34,7 +40,7 @@ def sky_mask(luminance: NDArray[np.float32]) -> NDArray[np.bool_]:
     """
     everything = np.ones(luminance.shape, dtype=bool)
     h, w = luminance.shape
-    if min(h, w) < 16:
+    if min(h, w) < 64:
         return everything
     ph, pw = max(2, int(PATCH * h)), max(2, int(PATCH * w))
     corners = [luminance[y, x] for y in (slice(ph), slice(-ph, None)) for x in _ends(pw)]
@@ -46,16 +52,33 @@ def sky_mask(luminance: NDArray[np.float32]) -> NDArray[np.bool_]:
     high = float(np.median(luminance[middle]))
     if high - low <= 8.0 * spread:
         return everything
-    dark = (luminance < low + RISE * (high - low)).astype(np.uint8)
+    rise = np.clip((luminance - low) / (high - low), -1.0, 2.0)
+    dark = (rise < RISE).astype(np.uint8)
     # Speckles in a noisy border must not wall parts of it off.
     dark = cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     _, label = cv2.connectedComponents(dark, connectivity=4)
-    touching = {int(label[y, x]) for y in (0, h - 1) for x in (0, w - 1)} - {0}
-    border = np.isin(label, list(touching))
+    touching = [int(label[y, x]) for y in (0, h - 1) for x in (0, w - 1)]
+    if touching.count(0) > 1:  # an image circle leaves at least three corners dark
+        return everything
+    border = np.isin(label, [n for n in touching if n])
     if not 0.01 < border.mean() < 0.8:
+        return everything
+    if high - low < DEEP * high and _rim(rise, border) < SHARP:
         return everything
     grown = cv2.dilate(border.astype(np.uint8), np.ones((3, 3), np.uint8))
     return np.asarray(grown == 0)
+
+
+def _rim(rise: NDArray[np.float32], border: NDArray[np.bool_]) -> float:
+    """Median slope along the rim of the border over the median slope of the sky."""
+    smooth = cv2.GaussianBlur(rise, (0, 0), 1.5)
+    slope = np.hypot(*np.gradient(smooth))
+    kernel, inside = np.ones((3, 3), np.uint8), border.astype(np.uint8)
+    rim = cv2.dilate(inside, kernel) != cv2.erode(inside, kernel)
+    rim[:3], rim[-3:], rim[:, :3], rim[:, -3:] = False, False, False, False
+    if not rim.any():
+        return 0.0
+    return float(np.median(slope[rim]) / max(np.median(slope[~border]), 1e-12))
 
 
 def _ends(n: int) -> tuple[slice, slice]:

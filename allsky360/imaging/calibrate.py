@@ -185,10 +185,7 @@ def _differ(a: float | None, b: float | None, tolerance: float) -> bool:
 
 def is_display_referred(exposure: Exposure) -> bool:
     """Whether the pixels are sRGB codes (a JPEG) instead of counts proportional to light."""
-    return (
-        exposure.pixels.dtype == np.uint8
-        and str(exposure.metadata.get("transfer", "")).lower() == "srgb"
-    )
+    return exposure.pixels.dtype == np.uint8 and exposure.metadata.get("linear") is False
 
 
 def _srgb_decode() -> NDArray[np.float32]:

@@ -36,6 +36,16 @@ DAY_BACKGROUND = 0.45
 BLACK_SHARE = 0.6
 """Black point as a share of the darkest sky: the zenith stays visibly above black."""
 
+BLACK_DEPTH = 2.0
+"""Where the frame is flat (a pedestal nobody told us, an overcast sky), the black point lies this
+many times the sky's own range below its darkest part."""
+
+HEADROOM = 40.0
+"""White lies this many times the sky's height above black, unless something larger is brighter.
+
+The picture then looks alike whatever share of full well the sky takes.
+"""
+
 
 @dataclass(frozen=True)
 class Tone:
@@ -131,7 +141,7 @@ def measure_tone(
     offset = tuple(float(min(b, d)) for b, d in zip(scene.border or dark * 0.0, dark, strict=True))
     unit = light_per_unit(reference, parameters.gain_unit_db)
     level = max(sum(scene.background) / len(scene.background), 1e-6)
-    daylight = daylight_share(math.log10(level * unit)) if reference.exposure_s > 0 else 0.0
+    daylight = daylight_share(math.log10(level * unit)) if knows_exposure(reference) else 0.0
     fixed = (1.0, 1.0, 1.0) if display_referred else (parameters.red, 1.0, parameters.blue)
     if len(scene.background) == 1:
         gains: tuple[float, ...] = (1.0,)
@@ -144,15 +154,27 @@ def measure_tone(
     background = (np.asarray(scene.background) - offset) * np.asarray(gains)
     sky = max(float(luminance_of(background[None].astype(np.float32))[0]), 1e-6)
     low = float(np.quantile(luminance, 0.005))
-    black = min(BLACK_SHARE * min(low, sky), sky - 6.0 * noise)
+    low = min(low, sky)
+    black = max(BLACK_SHARE * low, low - BLACK_DEPTH * (sky - low))
+    black = max(min(black, sky - 6.0 * noise), 0.0)
     # Saturated pixels must come out white whatever the gains.
     ceiling = 0.95 * float(luminance_of(np.asarray([gains], dtype=np.float32))[0])
     bright = 1.5 * float(np.quantile(luminance, 0.9995))
-    white = min(max(bright, ceiling), ceiling * max(full_scale, 1.0))
+    white = max(bright, min(ceiling, black + HEADROOM * (sky - black)))
+    white = min(white, ceiling * max(full_scale, 1.0))
     tone = Tone(
-        reference.start, math.log(sky * unit), max(black, 0.0) / sky, math.log(white / sky), gains
+        reference.start,
+        math.log(sky * unit),
+        black / sky,
+        math.log(max(white, 1.01 * sky) / sky),
+        gains,
     )
     return tone, offset
+
+
+def knows_exposure(exposure: Exposure) -> bool:
+    """Whether the exposure time was measured; without it, day and night cannot be told."""
+    return exposure.exposure_s > 0 and exposure.metadata.get("exposure_source") != "unknown"
 
 
 def daylight_share(log_radiance: float) -> float:
@@ -167,7 +189,7 @@ def smooth_tone(measured: Tone, previous: Tone | None, time_s: float) -> Tone:
     if previous is None or len(previous.gains) != len(measured.gains):
         return measured
     gap = (measured.time - previous.time).total_seconds()
-    if not 0.0 <= gap < FORGET_S or time_s <= 0:
+    if not 0.0 < gap < FORGET_S or time_s <= 0:
         return measured
     a = 1.0 - math.exp(-gap / time_s)
 
@@ -192,7 +214,7 @@ def display_of(
     """Bring a tone into the linear unit of one frame."""
     unit = light_per_unit(reference, parameters.gain_unit_db)
     sky = math.exp(tone.radiance) / unit
-    daylight = daylight_share(tone.radiance / math.log(10.0)) if reference.exposure_s > 0 else 0.0
+    daylight = daylight_share(tone.radiance / math.log(10.0)) if knows_exposure(reference) else 0.0
     target = parameters.target_background
     target += daylight * max(DAY_BACKGROUND - target, 0.0)
     return Display(
