@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,49 +16,52 @@ from numpy.typing import NDArray
 
 from allsky360.camera.decode import MAX_PIXELS
 from allsky360.camera.errors import OversizedImage, TruncatedImage, UnsupportedImage
+from allsky360.camera.file_tiff import BITS, EXIF_IFD, check_whole, read_tags
 from allsky360.camera.file_times import parse_time
 from allsky360.camera.file_unknown import exposure_or_one, start_or_mtime
 from allsky360.model import Exposure
 
-_EXIF_IFD = 0x8769
-_STRIP_TAGS = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
+_EXIF_TAGS = {
+    36867: "DateTimeOriginal",
+    36868: "DateTimeDigitized",
+    306: "DateTime",
+    36881: "OffsetTimeOriginal",
+    36882: "OffsetTimeDigitized",
+    36880: "OffsetTime",
+    37521: "SubSec",
+    271: "Make",
+    272: "Model",
+    33434: "ExposureTime",
+    34855: "ISO",
+}
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def read_picture(data: bytes, path: Path) -> Exposure:
     """Read a PNG, TIFF or JPEG: 8 or 16 bit, grey or RGB."""
-    from PIL import Image
-
+    tags = read_tags(data)
+    check_whole(tags, len(data))
+    if data.startswith(_PNG):
+        _check_png(data)
+    if len(tags.get(BITS, ())) > 1 and tags[BITS][0] == 16:
+        return _exposure(_by_opencv(data), exif_from_tags(tags), "TIFF", path)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            picture = Image.open(io.BytesIO(data))
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            # Pillow's limit is below that of large cameras; ours is checked next
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            raise OversizedImage("the picture says it is larger than any camera's.") from None
-    with picture:
-        if picture.width * picture.height > MAX_PIXELS:
-            raise OversizedImage(f"the picture says it is {picture.width}x{picture.height}.")
-        kind = picture.format or ""
-        exif = _exif(picture)
-        if kind == "PNG":
-            _check_png(data)
-        elif kind == "TIFF":
-            _check_tiff(picture, len(data))
-        pixels = _pixels(picture, data)
-    return _exposure(pixels, exif, kind, path)
+        warnings.simplefilter("ignore")  # of damage, which decoding turns into errors
+        with _opened(data) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise OversizedImage(f"it says it is {picture.width}x{picture.height} pixels.")
+            return _exposure(_pixels(picture, data), _exif(picture), picture.format, path)
 
 
-def read_exif(data: bytes) -> dict[str, str | float]:
-    """Read time, exposure, ISO and model from any file Pillow finds EXIF in, else nothing."""
+def _opened(data: bytes) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return _exif(picture)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return {}
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise UnsupportedImage("the picture is damaged or of an unknown kind.") from error
+    except Image.DecompressionBombError as error:
+        raise OversizedImage("the picture says it is larger than any camera's.") from error
 
 
 def start_from_exif(exif: dict[str, str | float]) -> tuple[datetime, str] | None:
@@ -104,23 +108,16 @@ def _exposure(
 
 def _exif(picture: Any) -> dict[str, str | float]:
     tags = picture.getexif()
-    inner = tags.get_ifd(_EXIF_IFD)
+    return exif_from_tags(dict(tags) | dict(tags.get_ifd(EXIF_IFD)))
+
+
+def exif_from_tags(tags: Mapping[int, Any]) -> dict[str, str | float]:
+    """Pick what an exposure needs from TIFF or EXIF tags."""
     found: dict[str, str | float] = {}
-    for name, value in (
-        ("DateTimeOriginal", inner.get(36867)),
-        ("DateTimeDigitized", inner.get(36868)),
-        ("DateTime", tags.get(306)),
-        ("OffsetTimeOriginal", inner.get(36881)),
-        ("OffsetTimeDigitized", inner.get(36882)),
-        ("OffsetTime", inner.get(36880)),
-        ("SubSec", inner.get(37521)),
-        ("Make", tags.get(271)),
-        ("Model", tags.get(272)),
-        ("ExposureTime", inner.get(33434, tags.get(33434))),
-        ("ISO", inner.get(34855, tags.get(34855))),
-    ):
-        if isinstance(value, tuple) and value:
-            value = value[0]
+    for tag, name in _EXIF_TAGS.items():
+        value = tags.get(tag)
+        if isinstance(value, tuple):
+            value = value[0] if value else None
         if isinstance(value, str):
             found[name] = value.strip(" \0")
         elif value is not None and not isinstance(value, bytes):
@@ -175,11 +172,6 @@ def _by_opencv(data: bytes) -> NDArray[Any]:
     return np.ascontiguousarray(array[..., 2::-1])  # BGR or BGRA to RGB
 
 
-def read_deep_tiff(data: bytes, path: Path) -> Exposure:
-    """Read a TIFF that Pillow does not know: 16 bits a channel in colour."""
-    return _exposure(_by_opencv(data), {}, "TIFF", path)
-
-
 def _check_png(data: bytes) -> None:
     """Walk the chunks: every one whole and unharmed, IEND at the end."""
     at = len(_PNG)
@@ -195,14 +187,3 @@ def _check_png(data: bytes) -> None:
             return
         at = end
     raise TruncatedImage("the PNG ends before its end mark.")
-
-
-def _check_tiff(picture: Any, length: int) -> None:
-    for offsets_tag, counts_tag in _STRIP_TAGS:
-        offsets, counts = picture.tag_v2.get(offsets_tag), picture.tag_v2.get(counts_tag)
-        if offsets is None or counts is None:
-            continue
-        starts = offsets if isinstance(offsets, tuple) else (offsets,)
-        sizes = counts if isinstance(counts, tuple) else (counts,)
-        if any(start + size > length for start, size in zip(starts, sizes, strict=False)):
-            raise TruncatedImage(f"the TIFF needs more than its {length} bytes.")

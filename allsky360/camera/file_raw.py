@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from allsky360.camera.errors import UnsupportedImage
-from allsky360.camera.file_pictures import read_exif, start_from_exif
+from allsky360.camera.file_pictures import exif_from_tags, start_from_exif
+from allsky360.camera.file_tiff import read_tags
 from allsky360.camera.file_times import from_unix
 from allsky360.camera.file_unknown import exposure_or_one, start_or_mtime
 from allsky360.model import BAYER_PATTERNS, BayerPattern, Exposure
@@ -24,7 +25,7 @@ def read_camera_raw(data: bytes, path: Path) -> Exposure:
     """
     import rawpy
 
-    exif = read_exif(data)
+    exif = exif_from_tags(read_tags(data))
     with rawpy.imread(io.BytesIO(data)) as raw:
         visible = np.asarray(raw.raw_image_visible)
         if visible.ndim == 3:

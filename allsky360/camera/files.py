@@ -14,7 +14,6 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from allsky360.camera.decode import decode_raw, sniff
 from allsky360.camera.errors import (
@@ -26,43 +25,19 @@ from allsky360.camera.errors import (
 )
 from allsky360.camera.file_cdf import read_cdf
 from allsky360.camera.file_fits import exposure_from_cards, read_fits
-from allsky360.camera.file_pictures import read_deep_tiff, read_picture
+from allsky360.camera.file_pictures import read_picture
 from allsky360.camera.file_raw import read_camera_raw
+from allsky360.camera.file_tiff import DNG_VERSION, read_tags
 from allsky360.model import Exposure
 
 MAX_FILE_BYTES = 2 << 30
-_RAW_SUFFIXES = frozenset(
-    [
-        ".dng",
-        ".cr2",
-        ".cr3",
-        ".crw",
-        ".nef",
-        ".nrw",
-        ".arw",
-        ".sr2",
-        ".raf",
-        ".rw2",
-        ".orf",
-        ".pef",
-        ".srw",
-        ".x3f",
-        ".3fr",
-        ".iiq",
-        ".mrw",
-    ]
-)
+_CAMERA_RAW = ".dng .cr2 .cr3 .crw .nef .nrw .arw .sr2 .raf .rw2 .orf .pef .srw .x3f .3fr .iiq"
+_RAW_SUFFIXES = frozenset(_CAMERA_RAW.split())
+_OTHERS = ".fits .fit .fts .fz .raw .png .tif .tiff .jpg .jpeg .cdf"
 _CDF_MAGIC = (b"\xcd\xf3\x00\x01", b"\xcd\xf2\x60\x02")
-_TIFF_MAGIC = (b"II*\0", b"MM\0*")
-_PICTURE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff")
-_DNG_VERSION = 50706
+_PICTURE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 
-SUFFIXES = (
-    frozenset(
-        [".fits", ".fit", ".fts", ".fz", ".raw", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".cdf"]
-    )
-    | _RAW_SUFFIXES
-)
+SUFFIXES = _RAW_SUFFIXES | frozenset(_OTHERS.split())
 """Endings of files that may hold exposures, before any of .gz .bz2 .xz."""
 
 
@@ -122,26 +97,13 @@ def _read_one(path: Path, data: bytes) -> Exposure:
         return read_fits(data, path)
     if kind == "RAW":
         return exposure_from_cards(decode_raw(data), path)
-    if path.suffix.lower() in _RAW_SUFFIXES:
+    if path.suffix.lower() in _RAW_SUFFIXES or DNG_VERSION in read_tags(data):
         return read_camera_raw(data, path)
-    if data[:4] in _TIFF_MAGIC:
-        return _read_tiff(data, path)
-    if data[:4].startswith(_PICTURE_MAGIC):
+    if data.startswith(_PICTURE_MAGIC):
         return read_picture(data, path)
     if not data:
         raise UnsupportedImage("it is empty.")
     raise UnsupportedImage(f"its first bytes {data[:8]!r} are of no format we know.")
-
-
-def _read_tiff(data: bytes, path: Path) -> Exposure:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            is_dng = _DNG_VERSION in getattr(picture, "tag_v2", {})
-    except UnidentifiedImageError:
-        return read_deep_tiff(data, path)
-    return read_camera_raw(data, path) if is_dng else read_picture(data, path)
 
 
 def _read_cdf(path: Path, data: bytes, *, packed: bool) -> Iterator[Exposure]:
@@ -155,18 +117,17 @@ def _read_cdf(path: Path, data: bytes, *, packed: bool) -> Iterator[Exposure]:
 
 
 def _unpacked(data: bytes) -> bytes:
-    stream: IO[bytes]
     source = io.BytesIO(data)
     try:
         if data.startswith(b"\x1f\x8b"):
-            with gzip.GzipFile(fileobj=source) as stream:
-                data = stream.read(MAX_FILE_BYTES + 1)
+            with gzip.GzipFile(fileobj=source) as unzipped:
+                data = unzipped.read(MAX_FILE_BYTES + 1)
         elif data.startswith(b"BZh"):
-            with bz2.BZ2File(source) as stream:
-                data = stream.read(MAX_FILE_BYTES + 1)
+            with bz2.BZ2File(source) as expanded:
+                data = expanded.read(MAX_FILE_BYTES + 1)
         elif data.startswith(b"\xfd7zXZ"):
-            with lzma.LZMAFile(source) as stream:
-                data = stream.read(MAX_FILE_BYTES + 1)
+            with lzma.LZMAFile(source) as inflated:
+                data = inflated.read(MAX_FILE_BYTES + 1)
     except gzip.BadGzipFile:
         data = _gunzip_by_checksum(data)
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
