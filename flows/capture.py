@@ -8,7 +8,7 @@ until the running burst's last bracket has ended.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -35,9 +35,8 @@ def capture_burst() -> State[Any]:
     burst = BurstLog(slot)
     handover = Handover(settings)
     run_id = str(flow_run.id or "by-hand")
-    taken = take_burst_for(settings, burst)(
-        settings, handover, burst, run_id, return_state=True
-    )
+    take_burst = take_burst_for(settings, burst)
+    taken = cast("State[Any]", take_burst(settings, handover, burst, run_id, return_state=True))
     settle_burst(settings, handover, burst)  # also after a failure: frames were taken before it
     handover.close()
     if not taken.is_completed():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -37,9 +37,9 @@ def take_burst(
     Raises
     ------
     BurstFailed
-        The owner gave up (its message names the fault), or its stream broke off.
+        The owner gave up (the message names the fault), or the slot passed between two tries.
     OwnerUnreachable
-        Nobody answers at the owner's address.
+        Nobody answers at the owner's address, or its stream broke off.
     """
     from allsky360.owner.client import OwnerClient
 
@@ -51,40 +51,16 @@ def take_burst(
         last = burst.faults[-1] if burst.faults else {}
         raise BurstFailed(f"the slot ended before the camera came back ({last.get('name', '?')}).")
     log.info("slot ends %s: %.1f s of brackets", f"{burst.slot.end:%H:%M:%S}", remaining)
-    ended = False
-    owner = OwnerClient(f"http://{settings.owner.host}:{settings.owner.port}")
-    for event in owner.burst(burst.slot.end, run_id):
-        burst.note(event)
-        kind = event.get("event")
-        if kind == "bracket":
-            night = date.fromisoformat(event["night"])
-            handover.give(event["camera"], night, int(event["index"]), log)
-            log.info(
-                "frame %s #%s: %s s, gain %s",
-                event["night"],
-                event["index"],
-                event.get("exposures_s"),
-                event.get("gain"),
-            )
-            progress.show(len(burst.brackets))
-        elif kind == "fault":
-            log.warning(
-                "camera fault %s: %s (again in %s s)",
-                event.get("name"),
-                event.get("message"),
-                event.get("retry_in_s"),
-            )
-        elif kind == "idle":
-            log.info("no exposure: %s", event.get("reason"))
-        elif kind == "failed":
-            raise BurstFailed(f"{event.get('name')}: {event.get('message')}")
-        elif kind == "end":
-            ended = True
-    if not ended:
-        raise BurstFailed(
-            "the camera owner closed the burst without ending it.",
-            mend="It was stopped or died; its supervisor starts it again.",
-        )
+    with OwnerClient(f"http://{settings.owner.host}:{settings.owner.port}") as owner:
+        for event in owner.burst(burst.slot.end, run_id):
+            burst.note(event)
+            _tell(event, log)
+            if event.get("event") == "bracket":
+                night = date.fromisoformat(event["night"])
+                handover.give(event["camera"], night, int(event["index"]), log)
+                progress.show(len(burst.brackets))
+            elif event.get("event") == "failed":
+                raise BurstFailed(f"{event.get('name')}: {event.get('message')}")
     progress.show(len(burst.brackets), done=True)
     return burst.summary()
 
@@ -106,6 +82,20 @@ def settle_burst(settings: Settings, handover: Handover, burst: BurstLog) -> dic
     if burst.brackets and settled["processed"]:
         publish_picture(settings, burst.brackets[-1], log)
     return {key: value for key, value in settled.items() if key != "errors"}
+
+
+def _tell(event: Mapping[str, Any], log: Log) -> None:
+    """Log one event of the burst."""
+    kind = event.get("event")
+    if kind == "bracket":
+        night, index = event["night"], event["index"]
+        exposures, gain = event.get("exposures_s"), event.get("gain")
+        log.info("frame %s #%s: %s s, gain %s", night, index, exposures, gain)
+    elif kind == "fault":
+        name, message, again = event.get("name"), event.get("message"), event.get("retry_in_s")
+        log.warning("camera fault %s: %s (again in %s s)", name, message, again)
+    elif kind == "idle":
+        log.info("no exposure: %s", event.get("reason"))
 
 
 def take_burst_for(settings: Settings, burst: BurstLog) -> Task[..., dict[str, Any]]:

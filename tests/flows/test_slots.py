@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from tasks.slots import EPOCH, prefetch_s, settle_s, slot_at, slot_to_capture
 
 MIDNIGHT = datetime(2026, 11, 22, tzinfo=UTC)
-INSTANTS = st.datetimes(
-    datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)
-)
+INSTANTS = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 LENGTHS = st.integers(20, 3600)
 
 
