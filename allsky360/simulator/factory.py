@@ -7,7 +7,7 @@ from allsky360.config import Settings, site_from
 from allsky360.model import Site
 from allsky360.simulator.demo import night_site_now
 from allsky360.simulator.server import IndigoServer
-from allsky360.simulator.source import FrameSource
+from allsky360.simulator.source import ExposureRequest, FrameSource
 
 
 def create_source(settings: Settings, site: Site, clock: Clock) -> FrameSource:
@@ -29,10 +29,24 @@ def create_source(settings: Settings, site: Site, clock: Clock) -> FrameSource:
 
 
 def create_server(settings: Settings, site: Site, clock: Clock) -> IndigoServer:
-    """Return the server that the settings describe, not yet listening."""
+    """Return the server that the settings describe, not yet listening.
+
+    The sky's first frame takes seconds (catalogue, lens maps); it is made before anyone asks.
+    """
     s = settings.simulator
     source = create_source(settings, site, clock)
-    return IndigoServer(source, clock, host=s.host, port=s.port, truth_dir=s.truth_dir)
+
+    def first_frame() -> None:
+        source.expose(ExposureRequest(start=clock.now(), exposure_s=0.001))
+
+    return IndigoServer(
+        source,
+        clock,
+        host=s.host,
+        port=s.port,
+        truth_dir=s.truth_dir,
+        warm_up=first_frame if s.replay_dir is None else None,
+    )
 
 
 def site_or_demo(settings: Settings, clock: Clock) -> tuple[Site, bool]:

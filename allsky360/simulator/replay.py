@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 
 from allsky360.camera.files import read_exposures
 from allsky360.errors import AllskyError
-from allsky360.model import BAYER_PATTERNS, BayerPattern, Exposure
-from allsky360.simulator.source import (
-    ExposureRequest,
-    Roi,
-    SensorDescription,
-    SimulatedFrame,
-)
+from allsky360.model import BayerPattern, Exposure
+from allsky360.simulator.sensor import crop_and_bin
+from allsky360.simulator.source import ExposureRequest, SensorDescription, SimulatedFrame
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +74,7 @@ class ReplaySource:
         """Return the next frame, cut and binned as asked, otherwise as it was recorded."""
         exposure, path = next(self._frames)
         pixels, pattern = mosaic_of(exposure)
-        cut, cut_pattern = cut_and_bin(pixels, pattern, request.roi, request.binning)
+        cut, cut_pattern = crop_and_bin(pixels, pattern, request.roi, request.binning)
         truth: dict[str, Any] = {
             "replayed": True,
             "scaled_to_request": False,
@@ -147,49 +143,3 @@ def mosaic_of(exposure: Exposure) -> tuple[NDArray[np.uint16], BayerPattern | No
     mosaic[0::2, 0::2] = wide[0::2, 0::2, 0]
     mosaic[1::2, 1::2] = wide[1::2, 1::2, 2]
     return mosaic, "RGGB"
-
-
-def cut_and_bin(
-    pixels: NDArray[np.uint16], pattern: BayerPattern | None, roi: Roi | None, binning: int
-) -> tuple[NDArray[np.uint16], BayerPattern | None]:
-    """Cut a region and average like-coloured neighbours.
-
-    Parameters
-    ----------
-    pixels
-        ``(H, W)`` uint16 mosaic or mono image.
-    pattern
-        Its Bayer pattern, None for mono.
-    roi
-        ``(left, top, width, height)`` unbinned; None keeps all.
-    binning
-        Pixels per axis that become one; a mosaic stays a mosaic of the same pattern.
-
-    Returns
-    -------
-    tuple
-        The image, and the pattern of its own top-left cell.
-    """
-    if roi is not None:
-        left, top, width, height = roi
-        pixels = pixels[top : top + height, left : left + width]
-        pattern = shifted_pattern(pattern, left, top)
-    if binning == 1:
-        return np.ascontiguousarray(pixels), pattern
-    cell = 1 if pattern is None else 2
-    block = cell * binning
-    rows, columns = pixels.shape[0] // block, pixels.shape[1] // block
-    cells = pixels[: rows * block, : columns * block].reshape(
-        rows, binning, cell, columns, binning, cell
-    )
-    mean = cells.mean(axis=(1, 4)).reshape(rows * cell, columns * cell)
-    return np.rint(mean).astype(np.uint16), pattern
-
-
-def shifted_pattern(pattern: BayerPattern | None, left: int, top: int) -> BayerPattern | None:
-    """Return the pattern seen from a corner ``left`` columns and ``top`` rows further in."""
-    if pattern is None:
-        return None
-    cell = np.array(list(pattern)).reshape(2, 2)
-    seen = "".join(np.roll(cell, (-(top % 2), -(left % 2)), axis=(0, 1)).ravel())
-    return next(known for known in BAYER_PATTERNS if known == seen)

@@ -30,7 +30,8 @@ from allsky360.simulator.clients import (
     WebSocketDialect,
     XmlDialect,
 )
-from allsky360.simulator.device import SimulatedCamera, Timing
+from allsky360.simulator.device import SimulatedCamera
+from allsky360.simulator.exposing import Timing
 from allsky360.simulator.faults import FaultBoard, FaultError, Parameter
 from allsky360.simulator.properties import (
     Define,
@@ -58,8 +59,8 @@ _PIECE = 64 * 1024
 _CLOSING = "the server closes"
 
 
-class SimulatorError(AllskyError):
-    """The simulator cannot run."""
+class CannotListen(AllskyError):
+    """The simulator's address is taken or not ours."""
 
 
 class IndigoServer:
@@ -79,6 +80,8 @@ class IndigoServer:
         The camera's latencies.
     limits
         When a client that does not read is dropped.
+    warm_up
+        Done in the render thread right after the start, before the first frame is asked for.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class IndigoServer:
         truth_dir: Path | None = None,
         timing: Timing | None = None,
         limits: QueueLimits | None = None,
+        warm_up: Callable[[], object] | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -107,6 +111,7 @@ class IndigoServer:
             timing=timing or Timing(),
         )
         self._clock = clock
+        self._warm_up = warm_up
         self._limits = limits or QueueLimits()
         self._listener: asyncio.Server | None = None
         self._clients: set[Client] = set()
@@ -126,11 +131,11 @@ class IndigoServer:
 
         Raises
         ------
-        SimulatorError
+        CannotListen
             When the address is taken or is not ours.
         """
         await self._listen()
-        self.camera.start()
+        self.camera.start(self._warm_up)
 
     async def _listen(self) -> None:
         try:
@@ -139,7 +144,7 @@ class IndigoServer:
             )
         except OSError as error:
             taken = error.errno == errno.EADDRINUSE
-            raise SimulatorError(
+            raise CannotListen(
                 f"the simulator cannot listen on {self.host}:{self.port}: "
                 f"{'the port is in use' if taken else error.strerror or error}.",
                 mend="Stop the other program, or choose another simulator.port."

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from allsky360.simulator.device import Timing
+from allsky360.simulator.exposing import Timing
 from allsky360.simulator.source import ExposureRequest, SensorDescription, SimulatedFrame
 
 CAMERA = "Test Camera"

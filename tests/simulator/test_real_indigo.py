@@ -125,7 +125,7 @@ async def test_a_real_server_relays_images_byte_by_byte(server: IndigoServer, re
             url = found[1] if found[1].startswith("http") else f"http://127.0.0.1:{relay}{found[1]}"
             async with httpx.AsyncClient() as http:
                 data = (await http.get(url)).content
-            ours = server.blobs.get(server.blobs.url(server.camera._address))
+            ours = server.blobs.get(server.camera.image_url)
             assert ours is not None
             assert data == ours.data
             assert data.startswith(b"RAW2")

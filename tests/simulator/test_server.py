@@ -20,7 +20,7 @@ from astropy.time import Time
 from websockets.asyncio.client import connect
 
 from allsky360.simulator.clients import QueueLimits
-from allsky360.simulator.server import IndigoServer, SimulatorError
+from allsky360.simulator.server import CannotListen, IndigoServer
 from tests.simulator.simulator_helpers import CAMERA, FAST, GradientSource, JsonClient, values
 
 
@@ -101,7 +101,7 @@ async def test_raw_image_holds_the_pixels(server: IndigoServer) -> None:
 
 
 async def test_port_in_use_is_one_clear_error(server: IndigoServer) -> None:
-    with pytest.raises(SimulatorError, match=rf"127.0.0.1:{server.port}: the port is in use"):
+    with pytest.raises(CannotListen, match=rf"127.0.0.1:{server.port}: the port is in use"):
         await IndigoServer(GradientSource(), port=server.port).start()
 
 
@@ -332,7 +332,7 @@ async def test_xml_client_in_small_writes(server: IndigoServer) -> None:
     assert b'path="/blob/0x' in await expose_with(b"URL")
     inline = await expose_with(b"Also")
     data = base64.b64decode(inline.split(b'format=".fits">')[1].split(b"</oneBLOB>")[0])
-    assert data == server.blobs.get(server.blobs.url(server.camera._address)).data  # type: ignore[union-attr]
+    assert data == server.blobs.get(server.camera.image_url).data  # type: ignore[union-attr]
     assert b"CCD_IMAGE" not in await expose_with(b"Never")
     writer.close()
 
