@@ -1,1 +1,23 @@
 """The Zarr archive: layout, writing, reading, integrity check."""
+
+from allsky360.archive.errors import ArchiveBusy, ArchiveError, ArchiveFull, NoSuchFrame
+from allsky360.archive.layout import FrameRef, camera_slug
+from allsky360.archive.processed import ProcessedWriter
+from allsky360.archive.raw import RawWriter
+from allsky360.archive.reader import Archive, FrameRecord
+from allsky360.archive.verify import Problem, verify_night
+
+__all__ = [
+    "Archive",
+    "ArchiveBusy",
+    "ArchiveError",
+    "ArchiveFull",
+    "FrameRecord",
+    "FrameRef",
+    "NoSuchFrame",
+    "Problem",
+    "ProcessedWriter",
+    "RawWriter",
+    "camera_slug",
+    "verify_night",
+]

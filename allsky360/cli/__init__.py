@@ -17,6 +17,7 @@ from allsky360.cli import owner as owner_command
 from allsky360.cli import process as process_command
 from allsky360.cli import simulate as simulate_command
 from allsky360.cli import up as up_command
+from allsky360.cli import verify as verify_command
 from allsky360.errors import AllskyError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(config_command.app, name="config")
 app.command("up")(up_command.up)
+app.command("verify")(verify_command.verify)
 app.command("simulate")(simulate_command.simulate)
 app.command("api")(api_command.api)
 app.command("process")(process_command.process)

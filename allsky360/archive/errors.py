@@ -1,0 +1,45 @@
+"""What can go wrong with the archive, by name."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from allsky360.errors import AllskyError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class ArchiveError(AllskyError):
+    """Something is wrong with the archive."""
+
+    name = "archive"
+
+
+class ArchiveFull(ArchiveError):
+    """The disk has no room left."""
+
+    name = "archive-full"
+
+
+class ArchiveBusy(ArchiveError):
+    """Another process writes this camera's raw frames."""
+
+    name = "archive-busy"
+
+
+class NoSuchFrame(ArchiveError):
+    """The archive holds no such camera, night or frame."""
+
+    name = "no-such-frame"
+
+
+def archive_error(error: OSError, path: Path) -> ArchiveError:
+    """Turn an operating-system error into one that names the path and the mend."""
+    if error.errno in FULL:
+        return ArchiveFull(
+            f"{path}: the disk is full.", mend="Delete old nights or move storage.root."
+        )
+    return ArchiveError(
+        f"{path}: {error.strerror or error}.", mend="Check the disk and the folder's permissions."
+    )

@@ -1,0 +1,373 @@
+"""Reading the archive: never blocks a writer, never sees half a frame, needs no write access."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allsky360.archive import group
+from allsky360.archive.errors import ArchiveError, NoSuchFrame
+from allsky360.archive.layout import (
+    VERSION,
+    FrameRef,
+    camera_slug,
+    is_slug,
+    night_folder,
+    parse_night,
+    picture_path,
+    raw_stores,
+    record_path,
+)
+from allsky360.archive.raw import instant
+from allsky360.model import Bracket, Exposure, Site
+
+_STRUCTURE = frozenset({"time", "exposure_start", "exposure_s", "crc32", "processed_at"})
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One frame as the archive describes it, without its pixels.
+
+    Attributes
+    ----------
+    ref
+        Which frame.
+    time
+        UTC start.
+    exposures_s
+        Exposure times, longest first.
+    gain
+        Camera units, None when unknown.
+    scalars
+        Every finite number stored along time, of capture and of processing.
+    processed_at
+        When processing committed it, None while it has not.
+    version
+        Version of the processed frame, empty while there is none.
+    """
+
+    ref: FrameRef
+    time: datetime
+    exposures_s: tuple[float, ...]
+    gain: float | None
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    processed_at: datetime | None = None
+    version: str = ""
+
+    @property
+    def processed(self) -> bool:
+        """Whether picture and measurements are there."""
+        return self.processed_at is not None
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The committed scalars of one store."""
+
+    path: Path
+    root: group.Root
+    columns: Mapping[str, NDArray[Any]]
+
+    @property
+    def first(self) -> int:
+        return int(self.root.attributes.get("first_index", 0))
+
+    @property
+    def rows(self) -> int:
+        return self.root.rows
+
+
+class Archive:
+    """An archive on a local disk.
+
+    Parameters
+    ----------
+    root
+        Folder of the archive; may be missing or empty.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._cache: dict[Path, tuple[tuple[int, int], _Table]] = {}
+
+    # -- what there is ------------------------------------------------------------------------
+
+    def cameras(self) -> list[str]:
+        """Slugs of the cameras that have at least one night."""
+        return [c for c in self._folders(self.root) if is_slug(c) and self.nights(c)]
+
+    def nights(self, camera: str | None = None) -> list[date]:
+        """Nights with committed frames, oldest first; of one camera, or of all."""
+        if camera is None:
+            return sorted({n for c in self.cameras() for n in self.nights(c)})
+        slug = self.slug(camera)
+        found = [n for name in self._folders(self.root / slug) if (n := parse_night(name))]
+        return sorted(n for n in found if self._has_frames(slug, n))
+
+    def slug(self, camera: str) -> str:
+        """Return the folder name of a camera given by device name or slug."""
+        return camera if is_slug(camera) else camera_slug(camera)
+
+    def count(self, camera: str, night: date) -> int:
+        """Number of committed frames of a night."""
+        tables = self._raw_tables(self.slug(camera), night)
+        return tables[-1].first + tables[-1].rows if tables else 0
+
+    # -- frames -------------------------------------------------------------------------------
+
+    def frames(
+        self, camera: str, night: date, start: int = 0, stop: int | None = None
+    ) -> list[FrameRecord]:
+        """Frames ``start`` to ``stop`` of a night in order of arrival; empty if there are none."""
+        slug = self.slug(camera)
+        done = self._processed_table(slug, night)
+        return list(self._records(slug, night, self._raw_tables(slug, night), done, start, stop))
+
+    def frame(self, ref: FrameRef) -> FrameRecord:
+        """One frame; :class:`NoSuchFrame` where there is none."""
+        found = self.frames(ref.camera, ref.night, ref.index, ref.index + 1)
+        if not found:
+            raise NoSuchFrame(f"the archive holds no frame {ref.id} of {ref.camera}.")
+        return found[0]
+
+    def latest(self, camera: str | None = None, *, processed: bool = False) -> FrameRecord | None:
+        """Newest frame by arrival, of one camera or of all; None where there is none."""
+        best: FrameRecord | None = None
+        for slug in [self.slug(camera)] if camera else self.cameras():
+            for night in reversed(self.nights(slug)):
+                found = self._latest_of(slug, night, processed)
+                if found is not None:
+                    best = found if best is None or found.time > best.time else best
+                    break
+        return best
+
+    def unprocessed(self, camera: str, night: date) -> list[FrameRef]:
+        """Frames of a night that processing has not committed, oldest first."""
+        slug = self.slug(camera)
+        total = self.count(slug, night)
+        done = self._processed_table(slug, night)
+        marks = np.full(total, -1, np.int64)
+        if done is not None:
+            known = done.columns["time"][:total]
+            marks[: len(known)] = known
+        return [FrameRef(slug, night, int(i)) for i in np.flatnonzero(marks < 0)]
+
+    def commits(self, camera: str, night: date) -> tuple[int, int]:
+        """Two numbers that grow with each raw and each processed commit of a night."""
+        slug = self.slug(camera)
+        done = self._processed_table(slug, night)
+        version = 0 if done is None else int(done.root.attributes["commits"])
+        return self.count(slug, night), version
+
+    # -- pixels and files ---------------------------------------------------------------------
+
+    def bracket(self, ref: FrameRef) -> Bracket:
+        """Read a frame's raw exposures back as the camera delivered them."""
+        for table in self._raw_tables(ref.camera, ref.night):
+            row = ref.index - table.first
+            if 0 <= row < table.rows:
+                return Bracket(tuple(self._exposures(table, row)))
+        raise NoSuchFrame(f"the archive holds no frame {ref.id} of {ref.camera}.")
+
+    def site(self, camera: str, night: date) -> Site | None:
+        """Where the camera stood in a night."""
+        tables = self._raw_tables(self.slug(camera), night)
+        if not tables:
+            return None
+        a = tables[-1].root.attributes
+        return Site(
+            str(a["site_name"]),
+            float(a["site_latitude_deg"]),
+            float(a["site_longitude_deg"]),
+            float(a["site_elevation_m"]),
+        )
+
+    def device(self, camera: str, night: date) -> str:
+        """Device name of the camera in a night, its slug where nothing is known."""
+        tables = self._raw_tables(self.slug(camera), night)
+        return str(tables[-1].root.attributes["camera"]) if tables else camera
+
+    def picture(self, ref: FrameRef) -> Path | None:
+        """Full-size display picture of a processed frame; None where there is none."""
+        path = picture_path(
+            self._folder(ref.camera, ref.night), self._version(ref.camera, ref.night), ref.index
+        )
+        return path if path.is_file() else None
+
+    def record(self, ref: FrameRef) -> dict[str, Any]:
+        """Metadata and provenance of a processed frame; empty where there is none."""
+        path = record_path(
+            self._folder(ref.camera, ref.night), self._version(ref.camera, ref.night), ref.index
+        )
+        try:
+            content = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise ArchiveError(
+                f"{path} is damaged: {error}.", mend="Process the frame again."
+            ) from error
+        return content if isinstance(content, dict) else {}
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _folder(self, camera: str, night: date) -> Path:
+        return night_folder(self.root, camera, night)
+
+    def _folders(self, path: Path) -> list[str]:
+        try:
+            return sorted(p.name for p in path.iterdir() if p.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _has_frames(self, camera: str, night: date) -> bool:
+        return self.count(camera, night) > 0
+
+    def _version(self, camera: str, night: date) -> str:
+        try:
+            content = json.loads((self._folder(camera, night) / "current.json").read_bytes())
+            version = str(content["version"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return VERSION  # none yet, or damaged: the first version is always there
+        return version if version.isalnum() else VERSION
+
+    def _table(self, path: Path) -> _Table | None:
+        """Read a store's committed scalars; cached until its root changes."""
+        marker = path / "zarr.json"
+        try:
+            status = marker.stat()
+            key = (status.st_mtime_ns, status.st_ino)
+            cached = self._cache.get(path)
+            if cached is not None and cached[0] == key:
+                return cached[1]
+            root = group.Root.load(path)
+            scalars = {n: m for n, m in root.arrays.items() if group.is_scalar(m)}
+            # time first: a row that has its time has everything else, whatever is read after
+            names = sorted(scalars, key=lambda n: n != "time")
+            columns = {n: group.read_rows(path, n, scalars[n], root.rows) for n in names}
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise ArchiveError(str(error), mend="Run 'allsky360 verify'.") from error
+        table = _Table(path, root, columns)
+        if len(self._cache) > 64:
+            self._cache.clear()
+        self._cache[path] = (key, table)
+        return table
+
+    def _raw_tables(self, camera: str, night: date) -> list[_Table]:
+        found = [self._table(p) for p in raw_stores(self._folder(camera, night))]
+        return [t for t in found if t is not None and t.rows > 0]
+
+    def _processed_table(self, camera: str, night: date) -> _Table | None:
+        folder = self._folder(camera, night)
+        table = self._table(folder / f"{self._version(camera, night)}.zarr")
+        return table if table is not None and table.rows > 0 else None
+
+    def _latest_of(self, camera: str, night: date, processed: bool) -> FrameRecord | None:
+        raw = self._raw_tables(camera, night)
+        done = self._processed_table(camera, night)
+        if not raw:
+            return None
+        index = raw[-1].first + raw[-1].rows - 1
+        if processed:
+            if done is None:
+                return None
+            rows = np.flatnonzero(done.columns["time"][: index + 1] >= 0)
+            if not len(rows):
+                return None
+            index = int(rows[-1])
+        return next(self._records(camera, night, raw, done, index, index + 1), None)
+
+    def _records(
+        self,
+        camera: str,
+        night: date,
+        raw: list[_Table],
+        done: _Table | None,
+        start: int,
+        stop: int | None,
+    ) -> Iterator[FrameRecord]:
+        if not raw:
+            return
+        total = raw[-1].first + raw[-1].rows
+        version = self._version(camera, night) if done is not None else ""
+        firsts = [t.first for t in raw]
+        for index in range(max(0, start), total if stop is None else min(stop, total)):
+            table = raw[max(0, bisect_right(firsts, index) - 1)]
+            row = index - table.first
+            if not 0 <= row < table.rows:
+                continue
+            c = table.columns
+            scalars = _finite_scalars(c, row)
+            at: datetime | None = None
+            if done is not None and index < done.rows and done.columns["time"][index] >= 0:
+                scalars.update(_finite_scalars(done.columns, index))
+                at = instant(done.columns["processed_at"][index])
+            gain = float(c["gain"][row])
+            yield FrameRecord(
+                FrameRef(camera, night, index),
+                instant(c["time"][row]),
+                tuple(float(s) for s in c["exposure_s"][row] if np.isfinite(s)),
+                gain if np.isfinite(gain) else None,
+                scalars,
+                at,
+                version if at is not None else "",
+            )
+
+    def _exposures(self, table: _Table, row: int) -> Iterator[Exposure]:
+        a, c = table.root.attributes, table.columns
+        pixels = group.open_image_array(table.path, "raw", read_only=True)
+
+        def number(name: str) -> float | None:
+            value = float(c[name][row])
+            return value if np.isfinite(value) else None
+
+        for k, exposure_s in enumerate(c["exposure_s"][row]):
+            if not np.isfinite(exposure_s):
+                return
+            yield Exposure(
+                pixels=np.asarray(_image(pixels, table, row, k)),
+                pattern=a["pattern"] or None,
+                start=instant(c["exposure_start"][row][k]),
+                exposure_s=float(exposure_s),
+                gain=number("gain"),
+                offset=number("offset"),
+                temperature_c=number("temperature_c"),
+                binning=int(a["binning"]),
+                saturation_adu=number("saturation_adu") or 65535.0,
+                egain=number("egain"),
+                camera=str(a["camera"]),
+            )
+
+
+def _image(pixels: Any, table: _Table, row: int, k: int) -> Any:
+    """Read one image; the committed view's length rules, not the array's own capacity."""
+    if row >= pixels.shape[0]:  # sealed by an older commit while this view is newer
+        raise ArchiveError(f"{table.path}: raw is shorter than its committed length.")
+    try:
+        return pixels[row, k]
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ArchiveError(
+            f"{table.path}: image {row}, exposure {k} is damaged: {error}.",
+            mend="Run 'allsky360 verify'.",
+        ) from error
+
+
+def _finite_scalars(columns: Mapping[str, NDArray[Any]], row: int) -> dict[str, float]:
+    found = {}
+    for name, column in columns.items():
+        if name in _STRUCTURE or column.ndim != 1:
+            continue
+        value = float(column[row])
+        if np.isfinite(value):
+            found[name] = value
+    return found

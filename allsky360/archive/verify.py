@@ -1,0 +1,181 @@
+"""Check a night: what is wrong, where, and what mends it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from allsky360.archive import group
+from allsky360.archive.layout import VERSION, picture_path, raw_stores, record_path
+from allsky360.archive.raw import crc32, instant
+
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding of :func:`verify_night`."""
+
+    severity: Severity
+    where: str
+    what: str
+    mend: str = ""
+
+
+def verify_night(folder: Path, *, deep: bool = True) -> list[Problem]:
+    """Check a night's raw and processed stores.
+
+    Parameters
+    ----------
+    folder
+        The night's folder.
+    deep
+        Also decode every image and compare its checksum; otherwise only that the files are there.
+
+    Returns
+    -------
+    list of Problem
+        Empty when all is well. ``error``: committed data is missing or damaged; ``warning``: it
+        can be made again from raw; ``info``: left-overs of a crash, harmless.
+    """
+    stores = raw_stores(folder)
+    if not stores:
+        return [Problem("error", str(folder), "no raw store", "Is this the folder of a night?")]
+    problems: list[Problem] = []
+    expected = 0
+    for store in stores:
+        found, expected = _verify_raw(store, expected, deep)
+        problems += found
+    problems += _verify_processed(folder, expected)
+    return problems
+
+
+def _verify_raw(store: Path, first: int, deep: bool) -> tuple[list[Problem], int]:
+    try:
+        root = group.Root.load(store)
+    except FileNotFoundError:
+        return [
+            Problem("info", str(store), "begun, never committed", "The owner removes it.")
+        ], first
+    except ValueError as error:
+        return [Problem("error", str(store), str(error), "Restore it from a copy.")], first
+    problems: list[Problem] = []
+    begins = int(root.attributes["first_index"])
+    if begins != first:
+        problems.append(Problem("error", str(store), f"begins at frame {begins}, expected {first}"))
+    columns = {}
+    for name, metadata in root.arrays.items():
+        if not (store / name / "zarr.json").is_file():
+            problems.append(Problem("error", f"{store}/{name}", "its metadata is missing"))
+        if not group.is_scalar(metadata):
+            continue
+        try:
+            columns[name] = group.read_rows(store, name, metadata, root.rows)
+        except (OSError, ValueError) as error:
+            problems.append(Problem("error", f"{store}/{name}", str(error)))
+    if {"time", "exposure_s", "crc32"} <= columns.keys():
+        problems += _verify_times(store, columns["time"])
+        problems += _verify_images(store, root, columns["exposure_s"], columns["crc32"], deep)
+    problems += _left_overs(store)
+    return problems, begins + root.rows
+
+
+def _verify_times(store: Path, times: np.ndarray) -> Iterator[Problem]:
+    for row in np.flatnonzero(times < 0):
+        yield Problem("error", f"{store} frame {row}", "committed without a time")
+    for row in np.flatnonzero(np.diff(times) < 0):
+        yield Problem(
+            "info",
+            f"{store} frame {row + 1}",
+            f"starts before the frame that came before it ({instant(times[row + 1])}): "
+            "the clock was set back",
+        )
+
+
+def _verify_images(
+    store: Path, root: group.Root, exposure_s: np.ndarray, checksums: np.ndarray, deep: bool
+) -> Iterator[Problem]:
+    shape = root.arrays["raw"]["shape"]
+    bands = len(shape) == 5
+    array = group.open_image_array(store, "raw", read_only=True) if deep else None
+    zeros = crc32(np.zeros(shape[2:], root.arrays["raw"]["data_type"]))
+    for row, k in zip(*np.nonzero(np.isfinite(exposure_s)), strict=True):
+        where = f"{store} frame {row} exposure {k}"
+        file = group.image_path(store, "raw", int(row), int(k), bands=bands)
+        expected = int(checksums[row, k])
+        if not file.is_file():
+            if expected != zeros:  # Zarr stores no file for an image of nothing but zeros
+                yield Problem("error", where, f"{file.name} is missing", "Restore it from a copy.")
+            continue
+        if array is None:
+            continue
+        try:
+            actual = crc32(np.asarray(array[int(row), int(k)]))
+        except (ValueError, RuntimeError, OSError) as error:
+            yield Problem("error", where, f"does not decode: {error}", "Restore it from a copy.")
+            continue
+        if actual != expected:
+            yield Problem("error", where, "differs from its checksum", "Restore it from a copy.")
+
+
+def _left_overs(store: Path) -> Iterator[Problem]:
+    for partial in sorted(store.rglob("*.partial")):
+        yield Problem("info", str(partial), "left over from a crash", "It may be deleted.")
+
+
+def _verify_processed(folder: Path, frames: int) -> Iterator[Problem]:
+    again = "Process the frame again."
+    current = folder / "current.json"
+    version = VERSION
+    if current.is_file():
+        try:
+            version = str(json.loads(current.read_bytes())["version"])
+        except (ValueError, KeyError, TypeError) as error:
+            yield Problem("warning", str(current), f"damaged: {error!r}", "Delete it.")
+    store = folder / f"{version}.zarr"
+    if not store.is_dir():
+        if frames:
+            yield Problem("info", str(store), "nothing processed yet")
+        return
+    try:
+        root = group.Root.load(store)
+        columns = {
+            n: group.read_rows(store, n, m, root.rows)
+            for n, m in root.arrays.items()
+            if group.is_scalar(m)
+        }
+        times = columns["time"]
+    except (OSError, ValueError, KeyError) as error:
+        yield Problem("warning", str(store), str(error), "Delete it and process the night again.")
+        return
+    for row in map(int, np.flatnonzero(times >= 0)):
+        where = f"{store} frame {row}"
+        if row >= frames:
+            yield Problem("error", where, "is processed but has no raw frame")
+        picture = picture_path(folder, version, row)
+        if not _is_jpeg(picture):
+            yield Problem("warning", where, f"{picture.name} is missing or damaged", again)
+        record = record_path(folder, version, row)
+        try:
+            json.loads(record.read_bytes())
+        except (OSError, ValueError):
+            yield Problem("warning", where, f"{record.name} is missing or damaged", again)
+    missing = frames - int(np.count_nonzero(times[:frames] >= 0))
+    if missing:
+        yield Problem("info", str(store), f"{missing} frames are not processed yet")
+
+
+def _is_jpeg(path: Path) -> bool:
+    """Whether a file begins and ends as a JPEG does."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2)
+            file.seek(-2, 2)
+            return head == b"\xff\xd8" and file.read(2) == b"\xff\xd9"
+    except OSError:
+        return False
