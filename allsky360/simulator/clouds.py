@@ -25,6 +25,7 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _SIZE = 1024
 _LEVELS = 5
 _EARTH_KM = 6371.0
+_VEIL = 0.31  # a thin rim lies outside the cover: an optical depth of 0.3 is its edge
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,12 @@ class CloudField:
         columns = ((vectors[..., 1] * distance - np.float32(drift[1])) * scale).astype(np.float32)
         # How much shell one step of 0.65 degree covers: choose the blur that avoids aliasing.
         stretch = distance / self.height_km / np.maximum(up, 0.05)
-        level = np.log2(np.maximum(0.0113 * self.height_km * scale * stretch / 3.0, 1.0))
+        level = np.log2(np.maximum(0.0113 * self.height_km * scale * stretch / 2.0, 1.0))
         field = _mixture(self.seed, rows, columns, level.astype(np.float32), self._turn(seconds))
         threshold = NormalDist().inv_cdf(1.0 - min(self.cover, 0.9995))
-        excess = np.maximum(field - np.float32(threshold), 0.0)
-        depth = 1.2 * excess + 3.0 * excess * excess
-        slant = np.minimum(1.0 / up, 4.0)
+        excess = np.maximum(field - np.float32(threshold - _VEIL), 0.0)
+        depth = 0.3 * excess + 2.2 * excess * excess
+        slant = np.minimum(1.0 / up, 2.5)
         return np.asarray(np.minimum(depth * slant, 40.0), dtype=np.float32)
 
     def _turn(self, seconds: float) -> float:

@@ -30,8 +30,8 @@ ZENITH_MAG_OF_SUN: tuple[tuple[float, float], ...] = (
 _SUN_ALTITUDE_DEG, _ZENITH_MAG = zip(*ZENITH_MAG_OF_SUN, strict=True)
 
 K_V = 0.16
-SUN_BV, MOON_BV, NIGHT_BV, TOWN_BV, MILKY_WAY_BV = 0.65, 0.92, 0.80, 1.25, 0.75
-MOONLIT_SKY_BV = 0.30
+SUN_BV, MOON_BV, NIGHT_BV, TOWN_BV, MILKY_WAY_BV = 0.65, 0.92, 0.70, 1.10, 0.70
+MOONLIT_SKY_BV = 0.10
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def moonlit_sky(
     alpha = abs(phase_angle_deg)
     brightness = 10.0 ** (-0.4 * (3.84 + 0.026 * alpha + 4e-9 * alpha**4))
     rayleigh = 10.0**5.36 * (1.06 + cos_to_moon**2)
-    mie = np.where(rho > 10, 10.0 ** (6.15 - rho / 40.0), 6.2e7 / np.maximum(rho, 1.0) ** 2)
+    # Their two branches meet at 8.6 degrees; the larger one keeps it free of a step.
+    mie = np.maximum(10.0 ** (6.15 - rho / 40.0), 6.2e7 / np.maximum(rho, 1.0) ** 2)
     moon_z = np.radians(90.0 - max(moon_altitude_deg, 0.0))
     moon_x = 1.0 / np.sqrt(1.0 - 0.96 * np.sin(moon_z) ** 2)
     nanolambert = (
@@ -138,7 +139,7 @@ def sunlit_sky(
         relative += (1.0 - day) * 10.0 ** (0.4 * low * (0.5 + 3.0 * toward))
     # Blue overhead, paler to the horizon, orange over a low Sun, with the blue of ozone between.
     low_sun = float(np.clip(1.0 - abs(sun_altitude_deg + 3.0) / 14.0, 0.0, 1.0))
-    bv = 0.02 + 0.10 * low_sun + low * (0.35 + 0.85 * low_sun * toward)
+    bv = -0.30 + 0.15 * low_sun + low * (0.55 + 1.5 * low_sun * toward)
     if day > 0.0:
         near = np.exp(-4.0 * np.arccos(np.clip(cos_to_sun, -1.0, 1.0)))
         bv = bv + day * near * np.maximum(SUN_BV - bv, 0.0)
@@ -162,22 +163,24 @@ def _milky_way_map() -> Array:
 
     A smooth model: a disc whose width and brightness grow toward the centre, the bulge, the dark
     rift along the plane from Cygnus to Centaurus, fixed mottling, and both Magellanic Clouds.
-    Peak about 20.6, anticentre about 22.4 mag per square arcsec (compare Leinert et al. 1998).
+    Peak about 20.3, anticentre about 22.2 mag per square arcsec (compare Leinert et al. 1998).
     """
     lon = np.arange(0, 360.0 + _MAP_STEP_DEG, _MAP_STEP_DEG)[None, :]
     lat = np.arange(-90, 90.0 + _MAP_STEP_DEG, _MAP_STEP_DEG)[:, None]
     to_centre = np.abs((lon + 180) % 360 - 180)
     width = 5.0 + 5.0 * np.exp(-((to_centre / 50.0) ** 2))
     plane = np.exp(-np.abs(lat) / width)
-    disc = float(radiance(22.2)) * plane * (0.9 + 1.8 * np.exp(-((to_centre / 65.0) ** 2)))
+    disc = float(radiance(21.9)) * plane * (0.8 + 2.0 * np.exp(-((to_centre / 65.0) ** 2)))
     cygnus = np.exp(-(((lon - 78) / 14) ** 2) - ((lat - 1) / 5) ** 2)
     carina = np.exp(-(((((lon - 287) + 180) % 360 - 180) / 16) ** 2) - ((lat + 1) / 4) ** 2)
-    disc += float(radiance(22.2)) * (1.0 * cygnus + 1.3 * carina)
-    bulge = float(radiance(21.3)) * np.exp(-((to_centre / 11.0) ** 2) - (lat / 7.0) ** 2)
+    disc += float(radiance(22.0)) * (1.0 * cygnus + 1.3 * carina)
+    bulge = float(radiance(20.9)) * np.exp(-((to_centre / 11.0) ** 2) - (lat / 7.0) ** 2)
     noise = _mottling(lat.size, lon.size)
-    rift_strength = np.clip(1.3 * np.exp(-((to_centre / 62.0) ** 2)), 0.0, 0.8)
-    ridge = 1.5 + 3.0 * noise * np.exp(-((to_centre / 90.0) ** 2)) / 2.0
-    rift = rift_strength * np.exp(-(((lat - ridge) / 2.6) ** 2))
+    ridge = 1.2 + 0.9 * noise * np.exp(-((to_centre / 90.0) ** 2))
+    reach = (2.3 + 0.7 * np.roll(noise, 200, axis=1)).clip(0.8, 4.0)
+    torn = np.clip(1.0 + 0.45 * np.roll(noise, 500, axis=1), 0.1, 1.15)
+    rift = np.clip(1.2 * np.exp(-((to_centre / 62.0) ** 2)), 0.0, 0.75) * torn
+    rift = rift * np.exp(-(((lat - ridge) / reach) ** 2))
     light = (disc * (1.0 + 0.30 * noise * np.exp(-np.abs(lat) / 15.0)) + bulge) * (1.0 - rift)
     for l0, b0, size, mag in ((280.5, -32.9, 2.6, 22.0), (302.8, -44.3, 1.2, 22.6)):
         away2 = ((lon - l0) * np.cos(np.radians(b0))) ** 2 + (lat - b0) ** 2
@@ -188,12 +191,13 @@ def _milky_way_map() -> Array:
 def _mottling(rows: int, columns: int) -> Array:
     """Return smooth fixed noise of unit variance that wraps in longitude."""
     rng = np.random.default_rng(20_000_101)
+    small = (rows // 4 + 1, columns // 4)
     total = np.zeros((rows, columns), dtype=np.float32)
-    for sigma, weight in ((6, 0.4), (16, 0.7), (44, 1.0)):
-        white = rng.standard_normal((rows, columns - 1), dtype=np.float32)
+    for sigma, weight in ((1.5, 0.4), (4.0, 0.7), (11.0, 1.0)):
+        white = rng.standard_normal(small, dtype=np.float32)
         wide = cv2.GaussianBlur(np.hstack([white] * 3), (0, 0), sigma)
-        layer = wide[:, columns - 1 : 2 * (columns - 1)]
-        total += weight * np.hstack([layer, layer[:, :1]]) / layer.std()
+        layer = wide[:, small[1] : 2 * small[1] + 1]
+        total += weight * cv2.resize(layer, (columns, rows)) / layer.std()
     return np.asarray(total / total.std(), dtype=np.float32)
 
 

@@ -360,7 +360,7 @@ def render(
         )
     truth["stars"] = _listed(source, request, points)
     truth["planets"] = points["planets"]
-    truth["transients"] = _draw_transients(source, request, shown, transmission, image)
+    truth["transients"] = _draw_transients(source, request, lights, transmission, image)
     _draw_sun_and_moon(source, request, shown, transmission, image)
     maps: dict[str, NDArray[Any]] = {}
     if source.truth_arrays:
@@ -409,7 +409,9 @@ def sky_planes(
         )
         parts.append((sunlit, bv))
         low = float(np.clip((lights.sun_altitude_deg + 6.0) / 12.0, 0.0, 1.0))
-        cloud.append((0.5 * sunlit + (0.3 + 1.5 * low) * float(np.median(sunlit)), 0.45))
+        cloud.append(
+            (0.7 * sunlit + (0.4 + 2.4 * low) * float(np.median(sunlit)), 0.45 + 0.15 * low)
+        )
 
     # Thick cloud is darker underneath; what it hides it replaces by its own light.
     body = (1.0 - transmission) * (0.7 + 0.3 * transmission)

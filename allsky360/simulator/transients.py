@@ -118,7 +118,7 @@ def _aircraft(rng: np.random.Generator, minute: int) -> _Event:
     """A steady light with a strobe once a second, 2 to 5 minutes over the sky."""
     start, end = _crossing(rng)
     begin = (minute + rng.uniform()) * _MINUTE
-    v = float(rng.uniform(-3.0, 0.5))
+    v = float(rng.uniform(-1.0, 1.5))
     return _Event("aircraft", begin, float(rng.uniform(120, 300)), start, end, v, 0.9)
 
 
@@ -136,7 +136,7 @@ def _streak(event: _Event, opens: float, closes: float) -> Streak:
         v_mag = v_mag - 2.5 * np.log10(shape)
     elif event.kind == "aircraft":
         seconds = event.begin_s + along * event.duration_s
-        v_mag = v_mag - 4.0 * ((seconds % 1.0) < 0.05)
+        v_mag = v_mag - 3.0 * ((seconds % 1.0) < 0.05)
     up = vectors[:, 2] > 0
     return Streak(event.kind, vectors[up], np.full(n, (t1 - t0) / n)[up], v_mag[up], event.bv)
 
