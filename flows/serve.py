@@ -88,6 +88,7 @@ def prepare(client: SyncPrefectClient, deployments: Sequence[RunnerDeployment]) 
 async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) -> None:
     from prefect.client.orchestration import get_client
     from prefect.runner import Runner
+    from prefect.states import Scheduled
 
     runner = Runner(
         name="allsky360",
@@ -102,10 +103,13 @@ async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) ->
         ids[name] = await runner.aadd_deployment(deployment)
         log.info("serving %s", name)
     async with get_client() as client:
-        for name, parameters in runs_at_start(settings, datetime.now(UTC)).items():
+        for name, (due, parameters) in runs_at_start(settings, datetime.now(UTC)).items():
             if name in ids:
                 await client.create_flow_run_from_deployment(
-                    ids[name], parameters=parameters, name="at start"
+                    ids[name],
+                    parameters=parameters,
+                    name="at start",
+                    state=Scheduled(scheduled_time=due),
                 )
     running = asyncio.create_task(runner.start())
     loop = asyncio.get_running_loop()
@@ -121,11 +125,18 @@ async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) ->
     await running
 
 
-def runs_at_start(settings: Settings, now: datetime) -> dict[str, dict[str, object]]:
-    """Return the runs to start at once: the rest of the present slot, and what was left over."""
-    found: dict[str, dict[str, object]] = {CATCH_UP: {"nights": 30}}
-    if slot_at(now, settings.capture.slot_s).remaining_s(now) > WORTH_STARTING_S:
-        found[CAPTURE] = {}
+def runs_at_start(
+    settings: Settings, now: datetime
+) -> dict[str, tuple[datetime, dict[str, object]]]:
+    """Return the runs to start at once, with the time each is due and its parameters.
+
+    The rest of the present slot (due when the slot began: should the run start too late for it, it
+    is skipped like any other), and what the time before left unprocessed.
+    """
+    found: dict[str, tuple[datetime, dict[str, object]]] = {CATCH_UP: (now, {"nights": 30})}
+    slot = slot_at(now, settings.capture.slot_s)
+    if slot.remaining_s(now) > WORTH_STARTING_S:
+        found[CAPTURE] = (slot.start, {})
     return found
 
 

@@ -40,7 +40,7 @@ def submit_frame(client: Client, settings: Settings, ref: FrameRef) -> Future:
 
     future = client.submit(
         process_archived_frame,
-        settings.storage.root,
+        settings.storage.root.absolute(),
         ref,
         settings,
         key=frame_key(ref),
@@ -79,9 +79,9 @@ class Handover:
 
     def give(self, camera: str, night: date, index: int, log: Log) -> None:
         """Hand one frame over, without waiting."""
-        from allsky360.archive import FrameRef
+        from allsky360.archive import FrameRef, camera_slug
 
-        ref = FrameRef(camera, night, index)
+        ref = FrameRef(camera_slug(camera), night, index)
         self._given[frame_key(ref)] = self._thread.submit(self._submit, ref, log)
 
     def settle(self, timeout_s: float) -> dict[str, Any]:
