@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from allsky360 import __version__
-from allsky360.arrays import Backend, best_backend
+from allsky360.arrays import Backend, best_backend, block_mean
 from allsky360.config import Settings, site_from
 from allsky360.errors import AllskyError
 from allsky360.imaging.calibrate import Masters
@@ -26,7 +30,16 @@ from allsky360.masters import load_masters
 from allsky360.model import Bracket, Exposure, Site
 
 if TYPE_CHECKING:
-    from allsky360.archive import FrameRef
+    from allsky360.archive import Archive, FrameRef
+
+
+log = logging.getLogger(__name__)
+
+LINEAR_PIXELS = 1_500_000
+"""Size of the archived linear frame: photometry of the sky, not of stars, is read from it."""
+
+TONE_LOOK_BACK = 5
+"""Frames searched backwards for a tone to continue."""
 
 
 def backend_for(settings: Settings) -> Backend:
@@ -129,19 +142,23 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
         parameters,
         masters=masters_for(settings),
         backend=backend_for(settings),
+        tone=_previous_tone(archive, ref),
     )
+    site = archive.site(ref.camera, ref.night) or _site_or_none(settings)
     jpeg = encode_jpeg(
         developed.picture,
         quality=settings.processing.jpeg_quality,
         exposure=bracket.exposures[0],
-        site=_site_or_none(settings),
+        site=site,
     )
     ProcessedWriter(root, ref.camera, ref.night).write(
         ref,
-        linear=developed.linear,
+        time=bracket.start,
+        linear=reduce_linear(developed.linear),
         picture_jpeg=jpeg,
         scalars=developed.statistics,
         provenance=provenance_of(bracket, developed, parameters),
+        site=site,
     )
     record: dict[str, Any] = _plain(
         {
@@ -155,6 +172,27 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
         }
     )
     return record
+
+
+def reduce_linear(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Average a linear frame over whole blocks until it has at most ``LINEAR_PIXELS`` pixels."""
+    size = math.ceil(math.sqrt(linear.shape[0] * linear.shape[1] / LINEAR_PIXELS))
+    reduced: NDArray[np.float32] = block_mean(np.ascontiguousarray(linear), size)
+    return reduced
+
+
+def _previous_tone(archive: Archive, ref: FrameRef) -> Tone | None:
+    """Tone of the newest processed frame before this one, so that pictures do not flicker.
+
+    Frames are developed side by side, so the one just before may not be there yet.
+    """
+    for index in range(ref.index - 1, max(ref.index - 1 - TONE_LOOK_BACK, -1), -1):
+        try:
+            record = archive.record(replace(ref, index=index))
+            return Tone.from_json(record["provenance"]["tone"])
+        except (AllskyError, KeyError, TypeError, ValueError) as error:
+            log.debug("no tone from frame %s: %s", index, error)
+    return None
 
 
 def _site_or_none(settings: Settings) -> Site | None:
