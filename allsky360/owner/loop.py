@@ -60,9 +60,7 @@ class Owner:
         self._clock = clock
         self.state = OwnerState(camera=settings.camera.device)
         root = Path(settings.storage.root)
-        self._metering = Metering(
-            settings, site, clock, root / f".owner-{settings.owner.port}.json"
-        )
+        self._metering = Metering(settings, site, clock)
         self._link = Link(camera_factory, self._on_open, settings.camera.timeout_s)
         self._store = Store(
             writer_factory,

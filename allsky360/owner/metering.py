@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from allsky360.archive.layout import camera_slug
 from allsky360.camera.aims import PERIOD_CODES
 from allsky360.camera.bracket import plan_bracket
 from allsky360.camera.circle import Circle
@@ -26,11 +27,11 @@ SEEK_EVERY = 30
 class Metering:
     """Exposure control of one camera: measures, plans, remembers."""
 
-    def __init__(self, settings: Settings, site: Site, clock: Clock, file: Path) -> None:
+    def __init__(self, settings: Settings, site: Site, clock: Clock) -> None:
         self._settings = settings
         self._site = site
         self._clock = clock
-        self._file = file
+        self._file: Path | None = None
         self._black_adu = settings.camera.black_level_adu
         self._camera = ""
         self._circle: Circle | None = None
@@ -52,6 +53,8 @@ class Metering:
         if camera != self._camera:
             self._camera = camera
             self.controller = self._new_controller()
+            folder = Path(self._settings.storage.root) / camera_slug(camera)
+            self._file = folder / "exposure-control.json"
             known = load(self._file, camera, self._clock.now(), self._black_adu > 0)
             if known is not None:
                 self.controller.memory = known.memory
@@ -98,7 +101,7 @@ class Metering:
     def remember(self) -> None:
         """Write the memory to disk. Called from the writer's thread."""
         memory = self.controller.memory
-        if memory.sky is not None and memory.total is not None:
+        if self._file is not None and memory.sky is not None and memory.total is not None:
             save(self._file, Remembered(self._clock.now(), self._camera, memory, self._circle))
 
     def _look_for_circle(self, shot: Exposure) -> None:

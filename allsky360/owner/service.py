@@ -143,7 +143,7 @@ def camera_address(settings: Settings) -> tuple[str, int]:
 
 def owner_from(settings: Settings) -> Owner:
     """Return the owner of the camera in the settings, writing into their archive."""
-    from allsky360.archive import RawWriter
+    from allsky360.archive.raw import RawWriter
     from allsky360.camera.indigo import IndigoCamera
 
     site, clock = site_from(settings), clock_from(settings)

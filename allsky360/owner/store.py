@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
 import shutil
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from allsky360.archive.errors import FULL, ArchiveFull
+from allsky360.archive.layout import camera_slug
 from allsky360.errors import AllskyError
 from allsky360.model import Bracket
 from allsky360.owner.parts import StoredFrame, Writer, WriterFactory
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 
 #: Brackets that may wait for the disk; beyond that the camera waits.
 QUEUE = 2
-FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 #: Tries for an error that is not about space before the bracket is put aside.
 TRIES = 4
 
@@ -183,8 +183,14 @@ class Store:
 
     async def _put_aside(self, job: Job, fault: AllskyError) -> AllskyError:
         """Save a bracket the archive refuses as a plain file, and go on with a fresh writer."""
-        self._writer = None
-        path = self._root / "rescue" / f"{job.bracket.start:%Y%m%dT%H%M%S.%fZ}.npz"
+        broken, self._writer = self._writer, None
+        if broken is not None:
+            try:
+                await self._in_thread(broken.close)  # lets go of the archive's lock
+            except AllskyError as error:
+                log.warning("closing the archive: %s", error)
+        folder = self._root / camera_slug(job.bracket.exposures[0].camera) / "rescue"
+        path = folder / f"{job.bracket.start:%Y%m%dT%H%M%S.%fZ}.npz"
         try:
             await self._in_thread(save_bracket, path, job.bracket)
         except OSError as error:
@@ -205,9 +211,8 @@ class Store:
 
 def describe(error: Exception, root: Path) -> AllskyError:
     """Name what went wrong with the archive."""
-    if getattr(error, "name", "") in ("archive-full", "disk-full") or (
-        isinstance(error, OSError) and error.errno in FULL_ERRNOS
-    ):
+    full = isinstance(error, OSError) and error.errno in FULL
+    if full or isinstance(error, ArchiveFull):
         return DiskFull(
             f"{root}: the disk is full.",
             mend="Delete old nights or move storage.root; capture resumes by itself.",

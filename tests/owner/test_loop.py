@@ -310,7 +310,7 @@ async def test_a_bracket_the_archive_refuses_is_put_aside(
     writer.errors.extend([AllskyError("raw.zarr is damaged.", mend="Mend it.")] * 4)
     async with running(make_owner(tmp_path, world, writer)) as owner:
         events = await burst_of(owner, 0.8)
-    rescued = list((tmp_path / "rescue").glob("*.npz"))
+    rescued = list((tmp_path / "fake" / "rescue").glob("*.npz"))
     assert len(rescued) == 1
     with np.load(rescued[0]) as file:
         assert file["pixels_0"].shape == (32, 32)
@@ -462,7 +462,8 @@ async def test_a_restart_begins_converged(tmp_path: Path, writer: FakeWriter) ->
 async def test_a_damaged_memory_is_no_obstacle(
     tmp_path: Path, world: World, writer: FakeWriter
 ) -> None:
-    (tmp_path / ".owner-8361.json").write_text('{"camera": "Fake", "sky": NaN')
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "exposure-control.json").write_text('{"camera": "Fake", "sky": NaN')
     async with running(make_owner(tmp_path, world, writer)) as owner:
         events = await burst_of(owner, 0.1)
     assert events[-1]["brackets"] >= 1
