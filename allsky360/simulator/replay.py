@@ -72,7 +72,11 @@ class ReplaySource:
 
     def expose(self, request: ExposureRequest) -> SimulatedFrame:
         """Return the next frame, cut and binned as asked, otherwise as it was recorded."""
-        exposure, path = next(self._frames)
+        try:
+            exposure, path = next(self._frames)
+        except ReplayError:
+            self._frames = self._frames_forever()  # the files may come back
+            raise
         pixels, pattern = mosaic_of(exposure)
         cut, cut_pattern = crop_and_bin(pixels, pattern, request.roi, request.binning)
         truth: dict[str, Any] = {

@@ -95,9 +95,9 @@ class JsonClient:
         items = [{"name": n, "value": v} for n, v in values.items()]
         self.send({f"new{kind}Vector": {"device": device, "name": name, "items": items}})
 
-    async def until(self, condition: Callable[[], Any], what: str = "") -> Any:
-        """Wait until a condition holds for what was heard; fail after 5 s."""
-        async with asyncio.timeout(5):
+    async def until(self, condition: Callable[[], Any], timeout_s: float = 10) -> Any:
+        """Wait until a condition holds for what was heard; fail after ``timeout_s``."""
+        async with asyncio.timeout(timeout_s):
             while not (found := condition()):
                 self._news.clear()
                 await self._news.wait()
@@ -121,7 +121,7 @@ class JsonClient:
                         return body
             return None
 
-        return await self.until(find, f"{name} {state}")
+        return await self.until(find)
 
     async def connect(self) -> None:
         self.get()
