@@ -42,6 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     app.state.service = service
+    app.state.archive_root = settings.storage.root
     problems.add_handlers(app)
     api = APIRouter(prefix=API)
     for module in (nights, frames, latest, status, events, health):

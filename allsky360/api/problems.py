@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from allsky360.archive import ArchiveError, NoSuchFrame
 from allsky360.errors import AllskyError
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ TABLE: Mapping[type[Exception], Kind] = {
     NothingCaptured: Kind(404, "nothing-captured", "Nothing has been captured yet", 5),
     BadCursor: Kind(400, "bad-cursor", "The cursor cannot be read"),
     BadRange: Kind(400, "bad-range", "The range cannot be answered"),
+    NoSuchFrame: Kind(404, "not-found", "There is no such thing here"),
+    ArchiveError: Kind(500, "archive-damaged", "A part of the archive cannot be read"),
     Busy: Kind(503, "busy", "The service is busy", 2),
     RequestValidationError: Kind(422, "bad-parameters", "A parameter is wrong"),
     AllskyError: Kind(500, "allsky-error", "Something needs mending"),
@@ -136,7 +139,7 @@ def _mendable(request: Request, error: Exception) -> JSONResponse:
         what = error.strerror or type(error).__name__
         detail = f"The archive could not be read ({what}). The service's log names the file."
     else:
-        detail = str(error)
+        detail = str(error).replace(str(request.app.state.archive_root), "archive")
     return problem_response(request.scope, kind, detail)
 
 

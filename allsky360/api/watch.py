@@ -18,7 +18,8 @@ from allsky360.api.addresses import frame_address, frame_id
 from allsky360.api.condition import judge
 from allsky360.api.feed import Event, Feed
 from allsky360.api.owner_status import OwnerProbe
-from allsky360.api.store import FrameKey, Store
+from allsky360.api.store import Store
+from allsky360.archive import FrameRef
 from allsky360.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Watcher:
     clock: Clock
     stale_after_s: float
     interval_s: float = INTERVAL_S
-    _known: dict[FrameKey, int] = field(default_factory=dict)
+    _known: dict[FrameRef, int] = field(default_factory=dict)
     _state: tuple[str, str] | None = None
     _trouble: str = ""
     _primed: bool = False
@@ -101,6 +102,6 @@ class Watcher:
         self._trouble = trouble
 
 
-def frame_data(key: FrameKey) -> Mapping[str, Any]:
+def frame_data(key: FrameRef) -> Mapping[str, Any]:
     """What a frame event says."""
     return {"id": frame_id(key), "camera": key.camera, "href": frame_address(key)}
