@@ -120,20 +120,20 @@ def scheduler_address(settings: Settings) -> str:
     return f"tcp://[{host}]:{d.port}" if ":" in host else f"tcp://{host}:{d.port}"
 
 
-def connect(settings: Settings, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Client:
+def connect(settings: Settings, *, timeout_s: float | None = None) -> Client:
     """Connect to the resident cluster; the caller closes the client.
 
     Raises
     ------
     ClusterError
-        Nobody answers at the address within ``timeout_s``.
+        Nobody answers at the address within ``timeout_s`` (5 s unless given).
     """
     from distributed import Client
 
     quiet_logs()  # after the import, which sets the levels
     address = scheduler_address(settings)
     try:
-        return Client(address, timeout=timeout_s, set_as_default=False)
+        return Client(address, timeout=timeout_s or CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(
             f"no Dask scheduler answers at {address}.",
