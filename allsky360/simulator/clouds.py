@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _SIZE = 1024
-_LEVELS = 5
+_LEVELS = 8
 _EARTH_KM = 6371.0
 _VEIL = 0.31  # a thin rim lies outside the cover: an optical depth of 0.3 is its edge
 
@@ -114,8 +114,11 @@ def _pyramid(rng: np.random.Generator) -> tuple[Array, ...]:
     spectrum = np.fft.rfft2(rng.standard_normal((_SIZE, _SIZE))) * amplitude
     levels = []
     for n in range(_LEVELS):
-        cut = _SIZE / 2 / 2.0**n
-        layer = np.fft.irfft2(spectrum * np.exp(-((k / cut) ** 2)), s=(_SIZE, _SIZE))
+        blurred = spectrum * np.exp(-((k * 2.0**n / (_SIZE / 2)) ** 2))
+        size = _SIZE >> max(n - 1, 0)  # what is blurred needs fewer samples
+        half = size // 2
+        kept = np.concatenate([blurred[:half], blurred[-half:]])[:, : half + 1]
+        layer = np.fft.irfft2(kept, s=(size, size))
         levels.append((layer / layer.std()).astype(np.float32))
     return tuple(levels)
 
@@ -130,7 +133,8 @@ def _mixture(seed: int, rows: Array, columns: Array, level: Array, turn: float) 
         if not share.any():
             continue
         texture = ca * a[n] + cb * b[n]
+        finer = np.float32(texture.shape[0] / _SIZE)
         total += share * cv2.remap(
-            texture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+            texture, columns * finer, rows * finer, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
         )
     return total
