@@ -20,13 +20,12 @@ NIGHT_LUX = 1.0e-3
 
 def sky_ev(sun_altitude_deg: float) -> float:
     """Return log2 of the horizontal illuminance in lux by Sun and night sky, without Moon."""
-    altitude = min(90.0, sun_altitude_deg)
-    lux = 0.0
-    for floor, (a, b, c, d) in _RANGES:
-        if altitude >= floor:
-            x = altitude / 90.0
-            lux = 10.0 ** (a + x * (b + x * (c + x * d)))
-            break
+    altitude = min(90.0, max(-18.0, sun_altitude_deg))
+    a, b, c, d = next(factors for floor, factors in _RANGES if altitude >= floor)
+    x = altitude / 90.0
+    lux = 10.0 ** (a + x * (b + x * (c + x * d)))
+    # The table ends at -18 degrees; what little is left fades within two degrees more.
+    lux *= math.exp(min(0.0, sun_altitude_deg + 18.0))
     return math.log2(lux + NIGHT_LUX)
 
 
