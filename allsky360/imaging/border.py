@@ -18,8 +18,8 @@ PATCH = 0.05
 RISE = 0.20
 """Share of the way from corner level to centre level at which sky begins."""
 
-SHARP = 1.2
-"""How much steeper than the sky itself the rim of an image circle is; a vignette has no rim."""
+SHARP = 1.35
+"""How much steeper than the sky beside it the rim of an image circle is; a vignette has no rim."""
 
 DEEP = 0.4
 """A fall in level by this share counts as a border without a rim (fog in front of the lens)."""
@@ -58,7 +58,7 @@ def sky_mask(luminance: NDArray[np.float32]) -> NDArray[np.bool_]:
     dark = cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     _, label = cv2.connectedComponents(dark, connectivity=4)
     touching = [int(label[y, x]) for y in (0, h - 1) for x in (0, w - 1)]
-    if touching.count(0) > 1:  # an image circle leaves at least three corners dark
+    if touching.count(0) > 2:  # an image circle leaves at least two corners dark
         return everything
     border = np.isin(label, [n for n in touching if n])
     if not 0.01 < border.mean() < 0.8:
@@ -70,15 +70,21 @@ def sky_mask(luminance: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _rim(rise: NDArray[np.float32], border: NDArray[np.bool_]) -> float:
-    """Median slope along the rim of the border over the median slope of the sky."""
+    """Median slope along the rim of the border over the median slope just inside it."""
     smooth = cv2.GaussianBlur(rise, (0, 0), 1.5)
     slope = np.hypot(*np.gradient(smooth))
-    kernel, inside = np.ones((3, 3), np.uint8), border.astype(np.uint8)
+    inside = border.astype(np.uint8)
+    kernel = np.ones((3, 3), np.uint8)
     rim = cv2.dilate(inside, kernel) != cv2.erode(inside, kernel)
-    rim[:3], rim[-3:], rim[:, :3], rim[:, -3:] = False, False, False, False
-    if not rim.any():
+    # Distance from the border, on the sky's side: the rim is compared with what lies next to it.
+    distance = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
+    step = 0.04 * min(border.shape)
+    beside = (distance > step) & (distance < 3.0 * step)
+    for edge in (rim, beside):
+        edge[:3], edge[-3:], edge[:, :3], edge[:, -3:] = False, False, False, False
+    if not rim.any() or not beside.any():
         return 0.0
-    return float(np.median(slope[rim]) / max(np.median(slope[~border]), 1e-12))
+    return float(np.median(slope[rim]) / max(np.median(slope[beside]), 1e-12))
 
 
 def _ends(n: int) -> tuple[slice, slice]:

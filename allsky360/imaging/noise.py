@@ -70,6 +70,8 @@ def _photon_transfer(frame: Array, step: int) -> tuple[NDArray[np.float64], NDAr
     """Mean and robust variance of each tile and colour."""
     h, w = frame.shape[:2]
     size = min(TILE, h // 2 * 2, w // 2 * 2)
+    if size < 3 * step:
+        return np.empty(0), np.empty(0)
     means, variances = [], []
     # Even corners keep the Bayer phase; the tiles are all that is downloaded.
     for top in _corners(h, size):

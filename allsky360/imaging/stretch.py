@@ -21,7 +21,7 @@ from allsky360.imaging.tone import Display
 VERSION = 1
 
 CURVE_SIZE = 8192
-MAX_BEND = 1e9
+MAX_BEND = 1e15
 
 
 def solve_bend(sky: float, target: float) -> float:

@@ -1,0 +1,209 @@
+"""Files and archived frames through the whole chain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from PIL import Image
+from typer.testing import CliRunner
+
+from allsky360.archive import Archive, RawWriter
+from allsky360.cli import app
+from allsky360.config import Settings
+from allsky360.errors import AllskyError
+from allsky360.model import Bracket, Exposure, Site
+from allsky360.processing import (
+    masters_for,
+    process_archived_frame,
+    process_files,
+    reduce_linear,
+)
+
+WHEN = datetime(2026, 1, 1, 2, 3, 4, tzinfo=UTC)
+
+
+def raw(seed: int = 0, level: float = 2000.0, size: tuple[int, int] = (96, 128)) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    image = rng.poisson(level, size) + 300.0
+    image[20:23, 30:33] += 8000
+    return np.clip(image, 0, 65535).astype(np.uint16)
+
+
+def write(path: Path, data: np.ndarray, exposure_s: float, seconds: int = 0) -> Path:
+    header = fits.Header()
+    header["EXPTIME"] = exposure_s
+    header["DATE-OBS"] = (WHEN + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    header["BAYERPAT"] = "RGGB"
+    fits.PrimaryHDU(data, header).writeto(path)
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        storage={"root": tmp_path / "archive"},
+        camera={"black_level_adu": 300.0},
+        site={"latitude_deg": 28.0, "longitude_deg": -17.0, "name": "Test"},
+        dask={"gpu": "never"},
+    )
+
+
+def test_one_picture_and_one_record_a_file(tmp_path: Path, settings: Settings) -> None:
+    paths = [write(tmp_path / f"{k}.fits", raw(k), 10.0, 20 * k) for k in range(2)]
+    report = process_files(paths, tmp_path / "out", settings)
+    assert [r.picture.name for r in report.done] == ["0.jpg", "1.jpg"]
+    assert not report.failed
+    record = json.loads((tmp_path / "out" / "1.json").read_text())
+    assert record["sources"] == [str(paths[1])]
+    assert record["start"] == "2026-01-01T02:03:24+00:00"
+    assert record["statistics"]["background_green"] > 0
+    assert [s["name"] for s in record["steps"]][:2] == ["calibrate", "noise"]
+    assert all(s["seconds"] >= 0 for s in record["steps"])
+    with Image.open(tmp_path / "out" / "1.jpg") as picture:
+        assert picture.size == (128, 96)
+
+
+def test_unreadable_file_is_named_and_the_rest_goes_on(tmp_path: Path, settings: Settings) -> None:
+    bad = tmp_path / "bad.fits"
+    bad.write_bytes(b"SIMPLE  = this is no FITS")
+    paths = [bad, tmp_path / "missing.fits", write(tmp_path / "good.fits", raw(), 10.0)]
+    report = process_files(paths, tmp_path / "out", settings)
+    assert [Path(f.source).name for f in report.failed] == ["bad.fits", "missing.fits"]
+    assert all(f.source in f.reason for f in report.failed)
+    assert [r.picture.name for r in report.done] == ["good.jpg"]
+
+
+def test_same_names_do_not_overwrite(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    paths = [write(tmp_path / folder / "x.fits", raw(), 1.0) for folder in "ab"]
+    report = process_files(paths, tmp_path / "out", settings)
+    assert [r.picture.name for r in report.done] == ["x.jpg", "x-2.jpg"]
+
+
+def test_brackets_only_when_asked(tmp_path: Path, settings: Settings) -> None:
+    paths = [
+        write(tmp_path / f"{k}.fits", raw(k, 20_000 / 4 ** (k % 2)), 8.0 / 4 ** (k % 2), k)
+        for k in range(5)
+    ]
+    report = process_files(paths, tmp_path / "out", settings, bracket=2)
+    assert [len(r.sources) for r in report.done] == [2, 2]
+    assert "1 exposures left over" in report.failed[0].reason
+    record = json.loads((tmp_path / "out" / "0.json").read_text())
+    assert [e["exposure_s"] for e in record["exposures"]] == [8.0, 2.0]
+
+
+def test_unequal_files_do_not_merge(tmp_path: Path, settings: Settings) -> None:
+    paths = [
+        write(tmp_path / "a.fits", raw(), 8.0),
+        write(tmp_path / "b.fits", raw(size=(64, 64)), 2.0),
+    ]
+    report = process_files(paths, tmp_path / "out", settings, bracket=2)
+    assert not report.done
+    assert "must share shape" in report.failed[0].reason
+
+
+def test_output_folder_that_cannot_be(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(AllskyError, match="cannot be made"):
+        process_files([], tmp_path / "file", settings)
+
+
+def test_command_line(tmp_path: Path) -> None:
+    good = write(tmp_path / "good.fits", raw(), 10.0)
+    out = tmp_path / "out"
+    run = CliRunner().invoke(app, ["process", str(good), "--out", str(out)])
+    assert run.exit_code == 0, run.output
+    assert "1 pictures" in run.output
+    run = CliRunner().invoke(app, ["process", str(good), str(tmp_path / "no.fits"), "-o", str(out)])
+    assert run.exit_code == 1
+    assert "no.fits" in run.output
+    for wrong in ("x", "1:2:3", "-1:2"):
+        run = CliRunner().invoke(app, ["process", str(good), "-o", str(out), f"--frames={wrong}"])
+        assert run.exit_code == 2
+
+
+def test_frames_of_a_long_file(
+    tmp_path: Path, real_data: Callable[[str], Path], settings: Settings
+) -> None:
+    cdf = real_data("themis-gakona-2011/thg_l1_asf_gako_2011010617_v01.cdf")
+    report = process_files([cdf], tmp_path, settings, frames=slice(3, 5))
+    assert [r.picture.name.rsplit("-", 1)[1] for r in report.done] == ["0003.jpg", "0004.jpg"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lowell-dct-2018/005.fits.bz2",
+        "kho-svalbard/LYR-Sony-111220_200933.jpg",
+        "mmt-skycam/2016_image_0003000.fits.gz",
+        "dasc-pokerflat-2015/PKR_DASC_0558_20151007_082351.743.FITS",
+        "kho-scmos-seq-2016/19_00_01_62.tif.xz",
+    ],
+)
+def test_real_frames_give_a_picture_with_a_sky(
+    name: str, tmp_path: Path, real_data: Callable[[str], Path]
+) -> None:
+    report = process_files([real_data(name)], tmp_path, Settings())
+    assert not report.failed
+    with Image.open(report.done[0].picture) as opened:
+        picture = np.asarray(opened).astype(float)
+    h, w = picture.shape[:2]
+    middle = picture[h // 4 : -h // 4, w // 4 : -w // 4].reshape(-1, 3)
+    level = np.median(middle, axis=0)
+    assert 0.10 < level.mean() / 255 < 0.30
+    assert np.ptp(level) <= 12  # no cast
+    assert np.mean(middle.mean(axis=1) > 250) < 0.02
+
+
+def test_archived_frame(tmp_path: Path, settings: Settings) -> None:
+    site = Site("Test", 28.0, -17.0)
+    refs = []
+    with RawWriter(settings.storage.root, "Camera", site) as writer:
+        for k in range(2):
+            start = WHEN + timedelta(seconds=30 * k)
+            exposures = tuple(
+                Exposure(raw(k, 2000 / 4**n), "RGGB", start, 8.0 / 4**n, camera="Camera")
+                for n in range(2)
+            )
+            refs.append(writer.append(Bracket(exposures), {}))
+    root = settings.storage.root
+    records = [process_archived_frame(root, ref, settings) for ref in refs]
+    assert [r["index"] for r in records] == [ref.index for ref in refs]
+    json.dumps(records, allow_nan=False)
+    archive = Archive(root)
+    stored = archive.record(refs[1])["provenance"]
+    assert archive.picture(refs[1]) is not None
+    assert archive.unprocessed(refs[0].camera, refs[0].night) == []
+    # The second frame continued the first one's tone instead of starting afresh.
+    first = archive.record(refs[0])["provenance"]["tone"]
+    process_archived_frame(root, refs[1], settings)
+    again = archive.record(refs[1])["provenance"]
+    assert again["tone"] == stored["tone"]
+    assert stored["tone"]["time"] > first["time"]
+
+
+def test_linear_frames_are_reduced_by_whole_blocks() -> None:
+    small = np.ones((100, 100, 3), np.float32)
+    assert reduce_linear(small).shape == (100, 100, 3)
+    mono = np.broadcast_to(np.ones((2180, 3856, 1), np.float32), (2180, 3856, 3))
+    assert reduce_linear(mono).shape == (726, 1285, 3)
+
+
+def test_masters_are_read_again_when_the_folder_changes(tmp_path: Path) -> None:
+    assert masters_for(Settings()) is None
+    settings = Settings(processing={"dark_root": tmp_path})
+    first = masters_for(settings)
+    assert first is masters_for(settings)
+    fits.PrimaryHDU(np.zeros((4, 4), np.float32), fits.Header([("IMAGETYP", "bias")])).writeto(
+        tmp_path / "bias.fits"
+    )
+    second = masters_for(settings)
+    assert second is not None
+    assert len(second.frames) == 1
