@@ -408,9 +408,12 @@ class IndigoCamera:
         store = self._client.store
         shape, bits = expected_shape(store, self.device), expected_bits(store, self.device)
         # in a thread: the socket must be drained while a large image is decoded
-        image, digest = await asyncio.to_thread(
-            _decode, data, self.settings.image_format, shape, bits
-        )
+        try:
+            image, digest = await asyncio.to_thread(
+                _decode, data, self.settings.image_format, shape, bits
+            )
+        except CameraError as error:
+            raise type(error)(f"image of {self.device!r}: {error.message}") from error
         exposure_s = self._target() if frame_type == "bias" else target_s
         self._must_be_new(image, digest, exposure_s)
         start = watch.busy_at or requested

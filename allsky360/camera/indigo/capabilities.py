@@ -11,6 +11,8 @@ from allsky360.camera.indigo.properties import Property, PropertyStore
 from allsky360.model import BAYER_PATTERNS, BayerPattern
 
 CCD_INTERFACE = 2
+QUIET_S = 0.4
+"""Silence that counts as the end of a definition stream; the protocol has no mark for it."""
 Range = tuple[float, float]
 
 
@@ -137,7 +139,7 @@ async def first_definitions(client: IndigoClient) -> None:
             f"{client.where} accepts connections but does not answer as an INDIGO server.",
             mend="Check that an INDIGO server, not something else, listens on that port.",
         ) from error
-    await client.quiet(0.4, 5.0)
+    await client.quiet(QUIET_S, 5.0)
 
 
 async def _connect_and_read(client: IndigoClient, info: CameraInfo) -> CameraInfo:

@@ -40,12 +40,12 @@ def resolve(url: str, host: str, port: int) -> Address:
         parts = urlsplit(urljoin(base, url))
         found_port = parts.port
     except ValueError as error:
-        raise UnsupportedImage(f"the server names an image address we cannot read: {url!r}.") from (
-            error
-        )
+        raise UnsupportedImage(
+            f"{host}:{port} names an image address we cannot read: {url!r}."
+        ) from (error)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     if parts.scheme != "http" or not parts.hostname or any(c <= " " or c > "~" for c in path):
-        raise UnsupportedImage(f"the server names an image address we cannot read: {url!r}.")
+        raise UnsupportedImage(f"{host}:{port} names an image address we cannot read: {url!r}.")
     return Address(parts.hostname, found_port or 80, path)
 
 
