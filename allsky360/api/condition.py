@@ -73,6 +73,11 @@ def judge(
             "exposing": " The first exposure is running.",
         }.get(state, nobody)
         return Condition("waiting", f"Nothing has been captured yet.{doing}")
+    if age_s < -limit_s:
+        ahead = duration(-age_s)
+        return Condition(
+            "stale", f"The newest frame lies {ahead} in the future. Is the clock right?"
+        )
     if age_s > limit_s:
         return Condition("stale", f"No new frame for {duration(age_s)}.{nobody}")
     return Condition("live", f"Frames are coming in.{nobody}")

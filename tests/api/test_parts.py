@@ -119,6 +119,7 @@ def test_tags_differ_with_what_they_depend_on() -> None:
         (None, {}, "waiting", "Nothing has been captured yet."),
         (None, None, "waiting", "does not answer"),
         (-30, {"state": "ready"}, "live", "coming in"),
+        (-7200, {"state": "ready"}, "stale", "2 h 0 min in the future"),
     ],
 )
 def test_the_condition_is_one_word_and_one_sentence(
