@@ -48,8 +48,8 @@ def take_burst(
     burst.tries += 1
     remaining = burst.slot.remaining_s(datetime.now(UTC))
     if remaining <= 0 and burst.tries > 1:
-        last = burst.faults[-1] if burst.faults else {}
-        raise BurstFailed(f"the slot ended before the camera came back ({last.get('name', '?')}).")
+        fault = burst.faults[-1] if burst.faults else {"name": "the owner did not answer"}
+        raise BurstFailed(f"the slot ended before a try succeeded ({fault.get('name')}).")
     log.info("slot ends %s: %.1f s of brackets", f"{burst.slot.end:%H:%M:%S}", remaining)
     with OwnerClient(f"http://{settings.owner.host}:{settings.owner.port}") as owner:
         for event in owner.burst(burst.slot.end, run_id):

@@ -25,7 +25,7 @@ from allsky360.config import Settings, load_settings
 from allsky360.supervisor.prefect_env import prefect_environment
 from tests.flows.fake_owner import FakeOwner
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # 150 s on two idle cores
 REPOSITORY = Path(__file__).parents[2]
 SLOT_S = 20
 
@@ -151,8 +151,6 @@ def test_scheduled_bursts_run_back_to_back_and_survive_a_killed_runner(system: S
     # the schedule produces runs, and a run takes a burst
     wait_for(lambda: system.runs("capture-burst", "Scheduled"), 60, runner)
     wait_for(lambda: len(owner.bursts) >= 3, 120, runner)
-    scheduled = [b for b in owner.bursts if b["brackets"] > SLOT_S / 2]
-    assert scheduled, owner.bursts
     for burst in owner.bursts:
         until = datetime.fromisoformat(burst["until"])
         assert until.timestamp() % SLOT_S == 0

@@ -1,0 +1,32 @@
+"""Run our own Prefect server from the settings: ``python -m flows.server`` (the systemd unit)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from allsky360.config import load_settings
+from allsky360.errors import AllskyError
+from allsky360.supervisor.prefect_env import prefect_environment
+
+log = logging.getLogger("flows.server")
+
+
+def main() -> None:
+    """Become the server process; exit status 2 with one message when the settings are wrong."""
+    logging.basicConfig(level=logging.INFO)
+    try:
+        settings = load_settings()
+    except AllskyError as error:
+        log.error("%s", error)
+        sys.exit(2)
+    p = settings.prefect
+    os.environ.update(prefect_environment(settings))
+    os.makedirs(os.environ["PREFECT_HOME"], exist_ok=True)
+    arguments = ["prefect", "server", "start", "--host", p.host, "--port", str(p.port)]
+    os.execv(sys.executable, [sys.executable, "-m", *arguments])
+
+
+if __name__ == "__main__":
+    main()
