@@ -130,6 +130,8 @@ class IndigoCamera:
         """
         async with self._lock:
             self._is_open = False
+            # a restarted simulator may repeat its images; its dates it cannot repeat
+            self._last_digest = b""
             for attempt in (1, 2):
                 await self._client.connect()
                 try:
