@@ -246,8 +246,14 @@ class IndigoServer:
         FaultError
             Naming the fault or value that is wrong; nothing is turned then.
         """
-        for name, value in self.faults.arm(wanted):
+        for name, value in self._turn(wanted):
             self._act(name, value)
+
+    def _turn(self, wanted: dict[str, object]) -> list[tuple[str, Parameter]]:
+        actions = self.faults.arm(wanted)
+        if wanted.get("clear") or not wanted.get("hung", True):
+            self._gate.set()
+        return actions
 
     def _act(self, name: str, value: Parameter) -> None:
         match name:
@@ -440,8 +446,7 @@ class IndigoServer:
             wanted = json.loads(body)
             if not isinstance(wanted, dict):
                 raise FaultError("the body is no JSON object of fault names and settings.")
-            read = dict(wanted)
-            for name, value in self.faults.arm(read):
+            for name, value in self._turn(wanted):
                 # after the reply has gone out: a crash closes this connection too
                 asyncio.get_running_loop().call_later(0.02, self._act, name, value)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:

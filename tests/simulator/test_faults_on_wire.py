@@ -387,6 +387,20 @@ async def test_hung(server: IndigoServer, client: JsonClient) -> None:
     await client.heard("CCD_GAIN", "Ok", mark)
 
 
+@pytest.mark.parametrize("release", [{"hung": False}, {"clear": True}])
+async def test_a_hung_server_can_be_freed(
+    server: IndigoServer, client: JsonClient, release: dict[str, object]
+) -> None:
+    await turn(server, hung={"value": 0})
+    await asyncio.sleep(0.05)
+    client.new("Number", "CCD_GAIN", GAIN=3)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(client.heard("CCD_GAIN", "Ok"), 0.1)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as http:
+        assert (await http.post("/simulator/faults", json=release)).status_code == 200
+    await client.heard("CCD_GAIN", "Ok")
+
+
 def test_no_knob_was_left_out() -> None:
     """Runs last in this file: every knob of the table was turned above."""
     if not COVERED:
