@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,15 +48,13 @@ def configured_address() -> tuple[str, int]:
 
 def address(text: str) -> tuple[str, int]:
     """Read ``HOST``, ``HOST:PORT`` or ``[IPv6]:PORT``."""
-    if text.count(":") > 1 and not text.startswith("["):
+    match = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::(\d{1,5}))?", text)
+    if match is None and text.count(":") > 1 and "[" not in text:
         return text, 7624  # a bare IPv6 address
-    host, _, port = text.rpartition(":") if text.rpartition("]")[2] else (text, "", "")
-    if not host:
-        host, port = port, ""
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or (port and not (port.isdecimal() and 0 < int(port) < 65536)):
+    port = int(match[3] or 7624) if match else 0
+    if match is None or not 0 < port < 65536:
         raise AllskyError(f"{text!r} is no server address.", mend="Write HOST or HOST:PORT.")
-    return host, int(port or 7624)
+    return match[1] or match[2], port
 
 
 def _print_table(found: list[CameraInfo], where: str) -> None:
