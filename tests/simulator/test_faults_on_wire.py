@@ -94,7 +94,7 @@ async def test_stall(server: IndigoServer, client: JsonClient) -> None:
 
 
 async def test_late_image(server: IndigoServer, client: JsonClient) -> None:
-    await turn(server, late_image=0.4)
+    await turn(server, late_image=1.0)
     client.new("Number", "CCD_EXPOSURE", EXPOSURE=0.01)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(client.heard("CCD_EXPOSURE", "Ok"), 0.2)
@@ -375,7 +375,7 @@ async def test_crash(server: IndigoServer, client: JsonClient) -> None:
 
 async def test_hung(server: IndigoServer, client: JsonClient) -> None:
     await client.expose()
-    await turn(server, hung=0.6)
+    await turn(server, hung=1.5)
     await asyncio.sleep(0.05)
     mark = len(client.messages)
     client.new("Number", "CCD_GAIN", GAIN=3)
