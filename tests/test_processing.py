@@ -165,14 +165,15 @@ def test_real_frames_give_a_picture_with_a_sky(
 def test_archived_frame(tmp_path: Path, settings: Settings) -> None:
     site = Site("Test", 28.0, -17.0)
     refs = []
-    with RawWriter(settings.storage.root, "Camera", site) as writer:
-        for k in range(2):
-            start = WHEN + timedelta(seconds=30 * k)
-            exposures = tuple(
-                Exposure(raw(k, 2000 / 4**n), "RGGB", start, 8.0 / 4**n, camera="Camera")
-                for n in range(2)
-            )
-            refs.append(writer.append(Bracket(exposures), {}))
+    writer = RawWriter(settings.storage.root, "Camera", site)
+    for k in range(2):
+        start = WHEN + timedelta(seconds=30 * k)
+        exposures = tuple(
+            Exposure(raw(k, 2000 / 4**n), "RGGB", start, 8.0 / 4**n, camera="Camera")
+            for n in range(2)
+        )
+        refs.append(writer.append(Bracket(exposures), {}))
+    writer.close()
     root = settings.storage.root
     records = [process_archived_frame(root, ref, settings) for ref in refs]
     assert [r["index"] for r in records] == [ref.index for ref in refs]

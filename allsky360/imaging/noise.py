@@ -17,7 +17,7 @@ from allsky360.arrays import Array, to_host
 VERSION = 1
 
 TILE = 32
-TILES_PER_AXIS = 20
+TILES_PER_AXIS = 14
 QUANTISATION_VAR = 1.0 / 12.0
 ENOUGH_TILES = 12
 

@@ -32,7 +32,7 @@ def solve_bend(sky: float, target: float) -> float:
     sky
         Sky background between black (0) and white (1).
     target
-        Wanted display level. A sky brighter than that already stays as it is (0: straight line).
+        Wanted display level; 0 is returned for a sky that is brighter than that already.
     """
     sky = min(max(sky, 1e-9), 1.0)
     if sky >= target:
@@ -52,7 +52,12 @@ def luminance_curve(sky: float, target: float) -> NDArray[np.float32]:
     """Sample the curve at evenly spaced square roots, as linear light (sRGB decoded)."""
     x = np.linspace(0.0, 1.0, CURVE_SIZE) ** 2
     b = solve_bend(sky, target)
-    code = np.arcsinh(b * x) / math.asinh(b) if b else x
+    if b:
+        code = np.arcsinh(b * x) / math.asinh(b)
+    else:
+        # An overexposed sky: half of the way (in log) down to the target, by a power.
+        sky = min(sky, 0.95)
+        code = x ** (math.log(math.sqrt(sky * target)) / math.log(sky))
     light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
     return light.astype(np.float32)
 
