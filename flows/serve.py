@@ -49,17 +49,19 @@ def main() -> None:
     try:
         settings = load_settings()
         # before Prefect is imported: it reads them once, and so do the flow runs we start
-        for name, value in prefect_environment(settings).items():
-            os.environ.setdefault(name, value)
+        os.environ.update(prefect_environment(settings))
         os.makedirs(os.environ["PREFECT_HOME"], exist_ok=True)
-        serve(settings)
+        serve(settings, only_reap="--reap" in sys.argv[1:])
     except AllskyError as error:
         log.error("%s", error)
         sys.exit(2)
 
 
-def serve(settings: Settings) -> None:
-    """Prepare the server and serve our deployments until SIGTERM or SIGINT."""
+def serve(settings: Settings, *, only_reap: bool = False) -> None:
+    """Prepare the server and serve our deployments until SIGTERM or SIGINT.
+
+    ``only_reap`` (``--reap``) prepares and returns: what a fleet runs before its workers start.
+    """
     from prefect.client.orchestration import get_client
 
     from flows.deployments import read_deployments, runner_deployments
@@ -68,6 +70,8 @@ def serve(settings: Settings) -> None:
     wait_for_server(os.environ["PREFECT_API_URL"])
     with get_client(sync_client=True) as client:
         prepare(client, deployments)
+    if only_reap:
+        return
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(_serve(settings, deployments))
     log.info("stopped")

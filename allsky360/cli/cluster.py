@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+
+NICE = 5  # capture and the pages come first: a picture may be late, a burst may not
 
 
 def cluster() -> None:
@@ -11,4 +14,5 @@ def cluster() -> None:
     from allsky360.config import load_settings
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.nice(NICE)
     run_cluster(load_settings())
