@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +19,8 @@ from allsky360.api.problems import Problem
 from allsky360.api.routers import events, frames, health, index, latest, nights, pages, status
 from allsky360.api.service import Service, open_service
 from allsky360.config import Settings
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = """Reads what the all-sky camera captured: nights, frames, pictures, raw exposures,
 measurements, and the live state. It only reads. Times are UTC, angles degrees, exposures seconds.
@@ -68,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     watching = asyncio.create_task(service.watcher.run(), name="archive watcher")
+    loading = asyncio.create_task(asyncio.to_thread(_load_libraries), name="library loading")
     try:
         yield
     finally:
@@ -75,6 +79,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        await loading
+
+
+def _load_libraries() -> None:
+    """Import what the first picture, FITS file and ephemeris need, so that nobody waits for it."""
+    import astropy.io.fits
+    import cv2
+    import zarr
+
+    from allsky360.sky.ephemeris import ephemeris, timescale
+
+    ephemeris(), timescale()
+    log.debug("loaded %s, %s, %s", astropy.io.fits.__name__, cv2.__name__, zarr.__name__)
 
 
 def _with_problems(document: dict[str, Any]) -> dict[str, Any]:

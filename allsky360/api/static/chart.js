@@ -1,7 +1,7 @@
 // A small chart of two series over time: exposure (log scale, left) and level (linear, right).
 import { exposure } from "/static/format.js";
 
-const WIDTH = 340, HEIGHT = 150, LEFT = 46, RIGHT = 40, TOP = 8, BOTTOM = 20;
+const WIDTH = 340, HEIGHT = 150, LEFT = 46, RIGHT = 46, TOP = 8, BOTTOM = 20;
 const SVG = "http://www.w3.org/2000/svg";
 
 function make(name, attributes, text) {
