@@ -58,14 +58,14 @@ def address(text: str) -> tuple[str, int]:
 
 
 def _print_table(found: list[CameraInfo], where: str) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"Cameras of {where}")
-    for column in ("name", "driver", "connected", "size", "bits", "Bayer", "cooler"):
+    table = Table(title=f"Cameras of {where}", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for column in ("driver", "connected", "size", "bits", "Bayer", "cooler", "exposure s", "gain"):
         table.add_column(column)
-    table.add_column("exposure s")
-    table.add_column("gain")
     for info in found:
         can = info.capabilities
         seen = can.exposure_s is not None

@@ -48,6 +48,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "MISMATCH_GRACE_S", 0.1)
     monkeypatch.setattr(capabilities_module, "QUIET_S", 0.05)
     monkeypatch.setattr(camera_module, "BUSY_WAIT_S", 0.4)
+    monkeypatch.setattr(camera_module, "STALL_WAIT_S", 0.8)
     monkeypatch.setattr(camera_module, "ABORT_WAIT_S", 0.4)
     monkeypatch.setattr(camera_module, "_AFTER_EXPOSURE_S", 0.3)
 
@@ -518,6 +519,26 @@ class TestFaults:
         if server.props["CCD_EXPOSURE"]["state"] != "Ok":
             server.send(server.message("CCD_EXPOSURE", "Ok", EXPOSURE=0))
         await asyncio.sleep(0.05)
+
+    async def test_stalled_server_is_waited_for(
+        self, camera: IndigoCamera, server: FakeIndigo, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def stalled(server: FakeIndigo, target: float) -> None:
+            await asyncio.sleep(0.6)
+            await expose_normally(server, target)
+
+        monkeypatch.setattr(camera_module, "STALL_WAIT_S", 5.0)
+        monkeypatch.setattr(server, "define", lambda names=None: [])  # answers nothing meanwhile
+        server.on_expose = stalled
+        assert (await camera.expose(0.01)).exposure_s == 0.01
+
+    async def test_server_that_answers_nothing_has_dropped_the_request(
+        self, camera: IndigoCamera, server: FakeIndigo, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "define", lambda names=None: [])
+        server.on_expose = no_answer
+        with pytest.raises(DroppedRequest):
+            await camera.expose(0.01)
 
     async def test_timeout_aborts_the_exposure(
         self, camera: IndigoCamera, server: FakeIndigo

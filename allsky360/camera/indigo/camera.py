@@ -50,7 +50,7 @@ from allsky360.camera.indigo.setup import (
     snapshot,
 )
 from allsky360.camera.indigo.watch import CONNECTION, EXPOSURE, IMAGE, ExposureWatch
-from allsky360.camera.indigo.wire import encode_change
+from allsky360.camera.indigo.wire import encode_change, encode_get_properties
 from allsky360.clock import REAL_CLOCK, Clock
 from allsky360.config import CameraSettings
 from allsky360.model import BAYER_PATTERNS, BayerPattern, Exposure, FrameType
@@ -58,6 +58,7 @@ from allsky360.model import BAYER_PATTERNS, BayerPattern, Exposure, FrameType
 log = logging.getLogger(__name__)
 
 BUSY_WAIT_S = 2.0
+STALL_WAIT_S = 6.0
 ABORT_WAIT_S = 5.0
 CONNECT_WAIT_S = 30.0
 _AFTER_EXPOSURE_S = 3.0
@@ -340,11 +341,19 @@ class IndigoCamera:
     async def _until_busy(self, watch: ExposureWatch, target_s: float) -> None:
         try:
             await self._client.wait_for(watch.started, BUSY_WAIT_S, "Busy")
+            return
         except CameraTimeout:
+            log.info("%r has not answered the request to expose; asking", self.device)
+        # A client that stops reading stalls the whole server for five seconds. One that answers a
+        # question sent after the request, and is not Busy, has dropped the request.
+        self._client.send(encode_get_properties(self._client.name, self.device, EXPOSURE))
+        with contextlib.suppress(CameraTimeout):
+            await self._client.wait_for(watch.answered, STALL_WAIT_S, "answer")
+        if not watch.started():
             raise DroppedRequest(
                 f"{self.device!r} ignored the request to expose {target_s:g} s.",
                 mend="Another client may hold the camera.",
-            ) from None
+            )
 
     async def _until_fetched(
         self, watch: ExposureWatch, target_s: float, fetching: list[asyncio.Task[bytes]]

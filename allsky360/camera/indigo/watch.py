@@ -62,6 +62,7 @@ class ExposureWatch:
         self.aborting = False
         self.fault: CameraError | None = None
         self.foreign = ""
+        self._redefined = False
 
     def take(self, change: Change) -> None:
         """Look at one message."""
@@ -92,6 +93,10 @@ class ExposureWatch:
             raise self.fault
         return self.busy_at is not None
 
+    def answered(self) -> bool:
+        """Whether the camera has started, or told that it has not; raises its fault."""
+        return self.started() or self._redefined
+
     def finished(self) -> bool:
         """Whether there is an image, or the exposure has ended without; raises its fault."""
         if self.fault is not None:
@@ -115,6 +120,7 @@ class ExposureWatch:
         if prop is None:
             return
         self._message = change.message or self._message
+        self._redefined = self._redefined or change.kind == "def"
         if prop.state == "Busy":
             item = prop.items.get("EXPOSURE")
             target = item.target if item is not None else None
