@@ -260,14 +260,17 @@ def after_bracket(
         floor = floor if floor < sky else None
         sky = sky if floor is None else (floor + sky) / 2
     firm = signal > 20 * sigma
+    raw_sky = sky
+    track = memory.track
     if firm and memory.firm and memory.sky is not None:
         expected = predict_sky(memory, sun_altitude_deg)
         surprise = sky - expected
         if abs(surprise) < CALM_EV:
             sky = expected + CALM_GAIN * surprise
-    track = memory.track
+        else:  # a cloud's edge: the Sun's slope goes on from the new level
+            track = tuple((a, v + surprise) for a, v in track)
     if real:
-        track = (*track, (sun_altitude_deg, math.log2(signal) - ev))[-SLOPE_FRAMES:]
+        track = (*track, (sun_altitude_deg, raw_sky))[-SLOPE_FRAMES:]
         track = tuple(p for p in track if abs(p[0] - sun_altitude_deg) < SLOPE_SPAN_DEG)
     return replace(base, sky=sky, settled=real, floor=None if real else memory.floor, track=track)
 

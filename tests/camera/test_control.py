@@ -24,6 +24,7 @@ from allsky360.camera.statistics import RawStatistics, find_circle, measure
 from allsky360.camera.twilight import sky_ev, sky_slope
 from allsky360.config import ExposureSettings, PeriodSettings
 from tests.camera.model_camera import ModelCamera
+from tests.camera.night_simulation import make_night, run_night
 
 TARGET = 0.2
 MIN_S, MAX_S, MAX_GAIN = 3.2e-5, 60.0, 200.0
@@ -292,3 +293,17 @@ def test_black_level_is_learned_from_two_exposures() -> None:
 def test_known_black_level_stays() -> None:
     black = BlackLevel.start(True)
     assert black.learn([(3.0, statistics(0.4)), (1.0, statistics(0.2))]) == black
+
+
+@pytest.mark.parametrize("clouds", [False, True], ids=["clear", "cloudy"])
+def test_dusk_to_dawn_without_a_step_of_its_own(clouds: bool) -> None:
+    night = make_night(clouds=clouds, cadence_s=60.0)  # the Sun moves most between frames
+    result = run_night(night, ExposureSettings())
+    assert result.total.max() - result.total.min() > 15
+    assert result.unexplained()[result.held].max() <= 0.3
+    assert result.oscillations() == 0
+    free = ~result.at_limit[result.held]
+    error = abs(result.error[result.held])[free]
+    if not clouds:
+        assert error.max() <= 0.3
+        assert abs(result.error[result.held][1:] - result.error[result.held][:-1]).max() <= 0.3
