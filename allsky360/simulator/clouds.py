@@ -54,9 +54,9 @@ class CloudField:
 
     @property
     def wind_km_s(self) -> tuple[float, float]:
-        """Wind toward (north, east), km a second; 6 to 18 m/s."""
+        """Wind toward (north, east), km a second; 4 to 12 m/s."""
         rng = np.random.default_rng([self.seed, 77])
-        speed, heading = rng.uniform(0.006, 0.018), rng.uniform(0, 2 * np.pi)
+        speed, heading = rng.uniform(0.004, 0.012), rng.uniform(0, 2 * np.pi)
         return float(speed * np.cos(heading)), float(speed * np.sin(heading))
 
     def optical_depth(self, vectors: Array, when: datetime) -> Array:

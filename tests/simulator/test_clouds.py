@@ -62,7 +62,7 @@ def test_the_wind_carries_them() -> None:
     """What stands overhead now stood upwind a minute ago: the field moved by wind x time."""
     field = CloudField(seed=4, cover=0.5, evolution_s=1e9)
     north, east = field.wind_km_s
-    assert 0.005 < np.hypot(north, east) < 0.019
+    assert 0.0039 < np.hypot(north, east) < 0.0121
     seconds = 60.0
     # Look at points near the zenith, then at the same points of the layer a minute later.
     plane = np.random.default_rng(1).uniform(-0.8, 0.8, (40, 40, 2))  # km at 4 km height
