@@ -33,7 +33,7 @@ def cameras(
     if as_json:
         typer.echo(json.dumps([info.as_json() for info in found], indent=2))
     elif found:
-        _print_table(found, f"{host}:{port}")
+        _print_table(found)
     else:
         typer.echo(f"the INDIGO server {host}:{port} has no camera; load its driver there")
 
@@ -57,32 +57,33 @@ def address(text: str) -> tuple[str, int]:
     return match[1] or match[2], port
 
 
-def _print_table(found: list[CameraInfo], where: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+_COLUMNS = ("name", "driver", "connected", "size", "bits", "Bayer", "cooler", "exposure s", "gain")
 
-    table = Table(title=f"Cameras of {where}", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    for column in ("driver", "connected", "size", "bits", "Bayer", "cooler", "exposure s", "gain"):
-        table.add_column(column)
-    for info in found:
-        can = info.capabilities
-        seen = can.exposure_s is not None
-        table.add_row(
-            info.device,
-            can.driver,
-            "yes" if info.connected else "no",
-            f"{can.width}x{can.height}" if can.width else "-",
-            str(can.bits_per_pixel or "-"),
-            can.bayer or "-",
-            ("yes" if can.has_cooler else "no") if seen else "-",
-            _span(can.exposure_s),
-            _span(can.gain),
-        )
-    Console().print(table)
+
+def _print_table(found: list[CameraInfo]) -> None:
+    """Print aligned columns; plain text, so that a narrow terminal or a pipe cuts no name."""
+    rows = [_COLUMNS, *(_row(info) for info in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
     if any(info.capabilities.exposure_s is None for info in found):
         typer.echo("A camera tells the rest while it is connected; try --connect.")
+
+
+def _row(info: CameraInfo) -> tuple[str, ...]:
+    can = info.capabilities
+    cooler = "-" if can.exposure_s is None else "yes" if can.has_cooler else "no"
+    return (
+        info.device,
+        can.driver or "-",
+        "yes" if info.connected else "no",
+        f"{can.width}x{can.height}" if can.width else "-",
+        str(can.bits_per_pixel or "-"),
+        can.bayer or "-",
+        cooler,
+        _span(can.exposure_s),
+        _span(can.gain),
+    )
 
 
 def _span(limits: tuple[float, float] | None) -> str:
