@@ -105,8 +105,9 @@ class Frame(Answer):
     night: date
     index: int
     time: datetime = Field(description="UTC start of the bracket.")
-    local_time: datetime | None = Field(
-        description="Local mean solar time (UTC + longitude / 15 h); no zone; null without a site."
+    local_time: str | None = Field(
+        description="Local mean solar time (UTC + longitude / 15 h); no zone; null without a site.",
+        examples=["2026-11-22T18:48:28"],
     )
     processed: bool
     processed_at: datetime | None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Path, Query
 from pydantic import AfterValidator, BeforeValidator
 
-FIRST_YEAR, LAST_YEAR = 1970, 2200
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 MAX_INDEX = 10_000_000
 DEFAULT_PAGE, MAX_PAGE = 100, 1000
 MIN_WIDTH, MAX_WIDTH = 16, 4096
@@ -31,33 +32,39 @@ def _iso_time(value: object) -> object:
     return value
 
 
-def _sane_year(value: date) -> date:
-    if not FIRST_YEAR <= value.year <= LAST_YEAR:
-        raise ValueError(f"the year must lie between {FIRST_YEAR} and {LAST_YEAR}")
-    return value
+def _within(low: datetime, high: datetime) -> Callable[[datetime], datetime]:
+    """Make aware in UTC; what lies beyond any possible frame becomes the bound itself."""
 
+    def clamp(value: datetime) -> datetime:
+        if value.year < low.year:
+            return low
+        if value.year > high.year:
+            return high
+        aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return min(max(aware, low), high)
 
-def _utc(value: datetime) -> datetime:
-    if not FIRST_YEAR <= value.year <= LAST_YEAR:
-        raise ValueError(f"the year must lie between {FIRST_YEAR} and {LAST_YEAR}")
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return clamp
 
 
 NightPath = Annotated[
     date,
     BeforeValidator(_iso_date),
-    AfterValidator(_sane_year),
     Path(description="Night, named by the date of its first local noon.", examples=["2026-11-22"]),
 ]
 IndexPath = Annotated[
     int, Path(ge=0, le=MAX_INDEX, description="Number of the frame in its night.", examples=[17])
 ]
-Instant = Annotated[datetime, BeforeValidator(_iso_time), AfterValidator(_utc)]
+_DAY = timedelta(days=1)
+# an empty range stays empty, and a range beyond the bounds is empty without being backwards
+Start = Annotated[datetime, BeforeValidator(_iso_time), AfterValidator(_within(FIRST, LAST))]
+End = Annotated[
+    datetime, BeforeValidator(_iso_time), AfterValidator(_within(FIRST + _DAY, LAST + _DAY))
+]
 StartQuery = Annotated[
-    Instant | None,
+    Start | None,
     Query(description="First instant, inclusive (ISO 8601; UTC where no zone is given)."),
 ]
-EndQuery = Annotated[Instant | None, Query(description="Last instant, exclusive.")]
+EndQuery = Annotated[End | None, Query(description="Last instant, exclusive.")]
 LimitQuery = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items on a page.")]
 CursorQuery = Annotated[
     str | None,

@@ -92,12 +92,12 @@ def stamp_time(stamp: int) -> datetime | None:
     return datetime.fromtimestamp(stamp / 1e9, UTC) if stamp else None
 
 
-def local_time(site: Site | None, when: datetime) -> datetime | None:
-    """Local mean solar time, naive because it belongs to no political zone."""
+def local_time(site: Site | None, when: datetime) -> str | None:
+    """Local mean solar time, without a zone because it belongs to no political one."""
     if site is None:
         return None
     local = when + timedelta(hours=site.longitude_deg / 15.0)
-    return local.replace(tzinfo=None, microsecond=0)
+    return local.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def site_info(site: Site | None) -> SiteInfo | None:

@@ -154,6 +154,24 @@ async def test_ranges_and_order_span_nights(house: House, client: httpx.AsyncCli
     assert rest["links"]["next"] is None
 
 
+async def test_times_beyond_every_frame_give_empty_pages(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    house.capture(DUSK)
+    everything = "start=0001-01-01T00:00:00%2B14:00&end=9999-12-31T23:59:59-12:00"
+    assert len((await get(client, f"{API}/frames?{everything}"))["frames"]) == 1
+    for query in (
+        "start=9999-12-31T23:59:59-12:00",
+        "end=0001-01-01T00:00:00%2B14:00",
+        "start=5000-01-01&end=6000-01-01",
+        "start=0300-01-01&end=0400-01-01",
+    ):
+        assert (await get(client, f"{API}/frames?{query}"))["frames"] == []
+    for night in ("0001-01-01", "9999-12-31"):
+        await get(client, f"{API}/nights/{night}/frames", 404)
+        await get(client, f"{API}/frames/{night}/0", 404)
+
+
 async def test_the_next_page_is_in_the_link_header(house: House, client: httpx.AsyncClient) -> None:
     house.capture(DUSK)
     house.capture(DUSK + MINUTE)
@@ -353,16 +371,13 @@ async def test_status_counts_and_ages(house: House, client: httpx.AsyncClient) -
         ("/nights/2026-13-45", "night"),
         ("/nights/20261122", "night"),
         ("/nights/1763769600/frames", "night"),
-        ("/nights/0001-01-01/frames", "night"),
-        ("/nights/9999-12-31/frames", "night"),
         ("/nights/2026-11-22%00/frames", "night"),
         ("/frames?limit=0", "limit"),
         ("/frames?limit=1001", "limit"),
         ("/frames?limit=99999999999999999999999", "limit"),
         ("/frames?limit=many", "limit"),
         ("/frames?start=1763769600", "start"),
-        ("/frames?start=0001-01-01T00:00:00Z", "start"),
-        ("/frames?end=9999-12-31T23:59:59%2B01:00", "end"),
+        ("/frames?start=0000-01-01T00:00:00Z", "start"),
         ("/frames?start=now", "start"),
         ("/frames?order=sideways", "order"),
         ("/frames?camera=", "camera"),
