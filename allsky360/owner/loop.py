@@ -324,6 +324,7 @@ class Owner:
         """Connect while nobody asks for a burst, so that the next one begins at once."""
         failures = 0
         while not self._stopping.is_set():
+            self.state.connected = self._link.is_open
             if self._link.is_open or self._turn.locked():
                 failures = 0
                 await self._pause(KEEP_S)

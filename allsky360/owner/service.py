@@ -22,6 +22,7 @@ from allsky360.config import Settings, clock_from, site_from
 from allsky360.errors import AllskyError
 from allsky360.owner.burst import Burst
 from allsky360.owner.loop import Owner
+from allsky360.sky.ephemeris import sun_altitude_deg
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +166,8 @@ def run(settings: Settings) -> None:
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     owner = owner_from(settings)
+    # An ephemeris that cannot answer for this clock is told here, in one line.
+    sun_altitude_deg(site_from(settings), clock_from(settings).now())
     log.info("camera owner on http://%s:%d", settings.owner.host, settings.owner.port)
     try:
         asyncio.run(serve(owner, settings.owner.host, settings.owner.port))

@@ -20,10 +20,11 @@ import pytest
 import uvicorn
 
 from allsky360.clock import REAL_CLOCK
+from allsky360.errors import AllskyError, SettingsError
 from allsky360.owner import loop as loop_module
 from allsky360.owner.client import OwnerClient, OwnerRefused, OwnerUnreachable
 from allsky360.owner.loop import Owner
-from allsky360.owner.service import PortInUse, bind, camera_address, create_app, serve
+from allsky360.owner.service import PortInUse, bind, camera_address, create_app, run, serve
 from tests.owner.fakes import SITE, FakeCamera, FakeWriter, World, make_owner, make_settings, soon
 
 REPOSITORY = Path(__file__).parents[2]
@@ -259,3 +260,15 @@ def test_kill_and_restart_resume_the_night(tmp_path: Path, free_port: Callable[[
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module, "KEEP_S", 0.02)
     monkeypatch.setattr(loop_module, "MIN_RECONNECT_S", 0.02)
+
+
+def test_without_a_site_the_owner_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"site\.latitude_deg"):
+        run(make_settings(tmp_path))
+
+
+def test_a_clock_beyond_the_ephemeris_is_one_clear_error(tmp_path: Path) -> None:
+    site = {"latitude_deg": 28.0, "longitude_deg": -17.0}
+    far = {"start": datetime(2099, 1, 1, tzinfo=UTC)}
+    with pytest.raises(AllskyError, match="2099"):
+        run(make_settings(tmp_path, site=site, clock=far))
