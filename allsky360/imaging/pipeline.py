@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from allsky360.arrays import Array, Backend, namespace, to_host
 from allsky360.imaging import (
+    black_level,
     calibrate,
     debayer,
     hdr,
@@ -183,6 +184,16 @@ def _calibrate(
             light.append(result.light)
             full.append(result.full_adu)
             note["used"].append(list(result.used))
+    stated = parameters.black_level_adu > 0 or (masters is not None and bool(masters.frames))
+    first = exposures[0]
+    if stated or first.pixels.ndim != 2:
+        return light, full
+    with log.step("black-level", black_level.VERSION) as note:
+        times = [e.exposure_s for e in exposures]
+        level, note["source"] = black_level.estimate_black(light, times, min(full))
+        note["level_adu"] = round(level, 3)
+        light = [frame - level for frame in light] if level else light
+        full = [f - level for f in full]
     return light, full
 
 

@@ -23,11 +23,11 @@ VERSION = 1
 FORGET_S = 900.0
 """After a gap as long as this the picture starts afresh."""
 
-NIGHT_RADIANCE, DAY_RADIANCE = -0.5, 1.5
+NIGHT_RADIANCE, DAY_RADIANCE = -2.5, 0.0
 """log10 of sky level (full wells per second at gain 0) where night ends and day begins.
 
-A moonless sky with a fast lens fills 1e-3 of a full well a second, full Moon 1e-2, the Sun on the
-horizon about 10, noon 1e3; so the limits need not be exact.
+With a fast lens a moonless sky fills 1e-5 to 1e-4 of a full well a second, a full Moon's 1e-3, the
+sky at sunset 1 to 10, at noon 100; so the limits need not be exact.
 """
 
 DAY_BACKGROUND = 0.45

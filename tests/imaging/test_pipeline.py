@@ -151,12 +151,35 @@ def test_colour_frames_need_no_debayer() -> None:
     assert 0.08 < sky_level(developed).mean() / 255 < 0.25
 
 
+def pedestal_of(developed: Developed) -> tuple[float, str]:
+    step = next(s for s in developed.steps if s.name == "black-level")
+    return step.parameters["level_adu"], step.parameters["source"]
+
+
 def test_unknown_pedestal_is_read_off_the_border() -> None:
     developed = develop(Bracket((shoot(light_of(), 10.0),)), ChainParameters())
-    border = developed.statistics["border_level"]
-    assert border == pytest.approx(BLACK / FULL, rel=0.02)
+    level, source = pedestal_of(developed)
+    assert source == "border"
+    assert level == pytest.approx(BLACK, abs=3.0)
     assert np.ptp(sky_level(developed)) <= 5
     assert developed.picture[:20, :20].mean() < 8
+
+
+def test_unknown_pedestal_is_read_off_a_bracket() -> None:
+    light = light_of() + 300.0  # no dark border
+    exposures = tuple(shoot(light, 10.0 / 4**k, seed=k) for k in range(3))
+    unknown = develop(Bracket(exposures), ChainParameters())
+    level, source = pedestal_of(unknown)
+    assert source == "bracket"
+    assert level == pytest.approx(BLACK, abs=1.0)
+    known = develop(Bracket(exposures), PARAMETERS)
+    np.testing.assert_allclose(unknown.linear, known.linear, atol=5e-4, rtol=1e-3)
+
+
+def test_pedestal_that_cannot_be_known_stays() -> None:
+    flat = Exposure(np.full((96, 96), 900, np.uint16), None, WHEN, 10.0)
+    developed = develop(Bracket((flat,)), ChainParameters())
+    assert pedestal_of(developed) == (0.0, "unknown")
 
 
 def test_unfitting_master_warns_and_goes_on() -> None:
