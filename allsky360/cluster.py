@@ -143,9 +143,9 @@ def connect(settings: Settings, *, timeout_s: float | None = None) -> Client:
 
 def quiet_logs() -> None:
     """Keep what distributed says to warnings: it logs every connection, whatever the root does."""
-    for name in ("distributed", "bokeh", "tornado.application"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("distributed.shuffle").setLevel(logging.ERROR)
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    for name in ("distributed.shuffle", "bokeh"):  # bokeh warns of how Dask sets it up
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def run_cluster(settings: Settings, *, stop: threading.Event | None = None) -> None:

@@ -33,7 +33,7 @@ SERVER_WAIT_S = 180.0
 QUERY_S = 2.0  # a query costs the server a few milliseconds
 CATCH_UP = "process-pending/catch-up"
 CAPTURE = "capture-burst/every-slot"
-WORTH_STARTING_S = 15.0  # a run needs 4 to 10 s to start
+WORTH_STARTING_S = 10.0  # a run needs 4 to 10 s to start
 
 
 class ServerUnreachable(AllskyError):

@@ -132,7 +132,7 @@ def test_at_start_the_rest_of_the_slot_is_taken_unless_little_is_left(settings: 
     due, _ = runs[serve.CAPTURE]
     assert due == slot_at(NOW, settings.capture.slot_s).start < NOW
     assert serve.CATCH_UP in runs
-    assert serve.CAPTURE not in serve.runs_at_start(settings, NOW + timedelta(seconds=10))
+    assert serve.CAPTURE not in serve.runs_at_start(settings, NOW + timedelta(seconds=12))
 
 
 def test_a_missing_server_is_one_clear_error(free_port: Callable[[], int]) -> None:
