@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -194,6 +195,7 @@ class Store:
         try:
             await self._in_thread(save_bracket, path, job.bracket)
         except OSError as error:
+            log.error("a bracket is lost: %s; and %s: %s", fault, path, error)
             return ArchiveFault(f"A bracket is lost: {fault} And {path}: {error}.")
         self._on_fault(None)
         return ArchiveFault(f"{fault.message} The bracket was put aside as {path}.")
@@ -239,8 +241,16 @@ def save_bracket(path: Path, bracket: Bracket) -> None:
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"pixels_{i}": e.pixels for i, e in enumerate(bracket.exposures)}
-    with path.open("wb") as file:
-        np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
+    part = path.with_suffix(".part")
+    try:
+        with part.open("wb") as file:
+            np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)  # half a file helps nobody and takes room
+        raise
 
 
 __all__ = ["ArchiveFault", "DiskFull", "Job", "Store", "describe", "save_bracket"]

@@ -467,3 +467,20 @@ async def test_a_damaged_memory_is_no_obstacle(
     async with running(make_owner(tmp_path, world, writer)) as owner:
         events = await burst_of(owner, 0.1)
     assert events[-1]["brackets"] >= 1
+
+
+async def test_stop_while_the_disk_is_full_saves_what_it_can(
+    tmp_path: Path, world: World, writer: FakeWriter
+) -> None:
+    writer.errors.extend([OSError(errno.ENOSPC, "No space left on device")] * 100_000)
+    owner = make_owner(tmp_path, world, writer)
+    owner._store.recheck_s = 0.5
+    await owner.start()
+    burst = owner.begin_burst(soon(60), "run")
+    await until(lambda: owner.state.name == "paused")
+    await owner.stop()
+    events = await collect(owner, burst)
+    assert events[-1]["event"] == "end"
+    # the archive's disk is only said to be full: aside there is room
+    assert len(list((tmp_path / "fake" / "rescue").glob("*.npz"))) == world.shots > 0
+    assert not list((tmp_path / "fake" / "rescue").glob("*.part"))
