@@ -33,6 +33,9 @@ sky at sunset 1 to 10, at noon 100; so the limits need not be exact.
 DAY_BACKGROUND = 0.45
 """Display level of a day sky."""
 
+OVEREXPOSED_BACKGROUND = 0.85
+"""Display level of a sky that is saturated: it must look overexposed."""
+
 BLACK_SHARE = 0.6
 """Black point as a share of the darkest sky: the zenith stays visibly above black."""
 
@@ -156,9 +159,14 @@ def measure_tone(
     low = float(np.quantile(luminance, 0.005))
     low = min(low, sky)
     black = max(BLACK_SHARE * low, low - BLACK_DEPTH * (sky - low))
-    black = max(min(black, sky - 6.0 * noise), 0.0)
+    # By day nothing but the sky's own colour lies below it: a black point there would only
+    # exaggerate that colour, on a flat sky without bound.
+    # A saturated sky says nothing about what lies below it either.
+    full = float(luminance_of(np.asarray([gains], dtype=np.float32))[0])
+    natural = (1.0 - daylight) * (1.0 - overexposure(sky / full))
+    black = natural * max(min(black, sky - 6.0 * noise), 0.0)
     # Saturated pixels must come out white whatever the gains.
-    ceiling = 0.95 * float(luminance_of(np.asarray([gains], dtype=np.float32))[0])
+    ceiling = 0.95 * full
     bright = 1.5 * float(np.quantile(luminance, 0.9995))
     white = max(bright, min(ceiling, black + HEADROOM * (sky - black)))
     white = min(white, ceiling * max(full_scale, 1.0))
@@ -181,6 +189,12 @@ def daylight_share(log_radiance: float) -> float:
     """0 at night, 1 by day, smooth in between."""
     t = (log_radiance - NIGHT_RADIANCE) / (DAY_RADIANCE - NIGHT_RADIANCE)
     t = min(max(t, 0.0), 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def overexposure(level: float) -> float:
+    """0 up to two thirds of full well, 1 where the sky itself is saturated, smooth in between."""
+    t = min(max((level - 0.67) / 0.30, 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
@@ -217,6 +231,8 @@ def display_of(
     daylight = daylight_share(tone.radiance / math.log(10.0)) if knows_exposure(reference) else 0.0
     target = parameters.target_background
     target += daylight * max(DAY_BACKGROUND - target, 0.0)
+    full = float(luminance_of(np.asarray([tone.gains], dtype=np.float32))[0])
+    target += overexposure(sky / full) * max(OVEREXPOSED_BACKGROUND - target, 0.0)
     return Display(
         offset, tone.gains, tone.black * sky, sky, math.exp(tone.white) * sky, target, daylight
     )

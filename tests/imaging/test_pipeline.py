@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from allsky360.config import Settings
 from allsky360.imaging.border import sky_mask
 from allsky360.imaging.calibrate import Master, Masters
 from allsky360.imaging.encode import encode_jpeg
@@ -294,3 +295,21 @@ def test_parameters_come_from_the_settings(tmp_path: Path) -> None:
         64.0, 4000.0, 0.3, "bilinear", 5.0, "manual", 2.0, 1.1, 0.2, 0.5
     )
     assert parameters.digest() != ChainParameters().digest()
+
+
+@pytest.mark.parametrize(("level", "least"), [(65535, 200), (40000, 25)])
+def test_a_bright_flat_sky_is_bright_in_every_channel(level: int, least: int) -> None:
+    """A black point must not eat a channel by day, and a saturated sky must look overexposed."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:300, :400]
+    inside = np.hypot(y - 150, x - 200) < 145
+    mosaic = np.where(inside, level, 0.0) + rng.normal(480, 30, inside.shape)
+    exposure = Exposure(
+        np.clip(mosaic, 0, 65535).astype(np.uint16),
+        "RGGB",
+        datetime(2026, 6, 1, 12, tzinfo=UTC),
+        0.001,
+        gain=0.0,
+    )
+    picture = develop(Bracket((exposure,)), parameters_from(Settings())).picture
+    assert np.median(picture[inside], axis=0).min() > least
