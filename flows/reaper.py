@@ -37,12 +37,10 @@ def deployment_ids(client: SyncPrefectClient, names: Sequence[str]) -> list[UUID
 
 def reap(client: SyncPrefectClient, deployments: Sequence[UUID]) -> int:
     """Declare our pending, running and cancelling runs crashed; return how many there were."""
-    from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
-    live = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
     count = 0
-    while runs := _runs(client, deployments, live):
+    while runs := _runs(client, deployments, live_states()):
         for run in runs:
             client.set_flow_run_state(
                 run.id, Crashed(message="its runner was gone at start-up"), force=True
@@ -64,6 +62,47 @@ def clear_late(client: SyncPrefectClient, deployments: Sequence[UUID], before: d
             )
         count += len(runs)
     return count
+
+
+class Places:
+    """Gives back places of a concurrency limit that nobody holds.
+
+    The server keeps leases in memory and the count of places taken in its database. When it is
+    killed while a run waits for its slot, the run takes a second place as it starts, and the first
+    stays taken for ever, runner or no runner: seen on 3.8.8 as every second burst cancelled. So the
+    runner compares the count with the runs that live; a difference seen twice is corrected.
+    """
+
+    def __init__(self) -> None:
+        self._suspected: set[UUID] = set()
+
+    def check(self, client: SyncPrefectClient, deployments: Sequence[UUID]) -> int:
+        """Compare and correct; return how many places were given back."""
+        from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+
+        freed = 0
+        for deployment in deployments:
+            limit = client.read_deployment(deployment).global_concurrency_limit
+            taken = limit.active_slots if limit else 0
+            live = len(_runs(client, [deployment], live_states())) if taken else 0
+            if limit is None or taken <= live:
+                self._suspected.discard(deployment)
+            elif deployment not in self._suspected:
+                self._suspected.add(deployment)
+            else:
+                self._suspected.discard(deployment)
+                client.update_global_concurrency_limit(
+                    limit.name, GlobalConcurrencyLimitUpdate(active_slots=live)
+                )
+                freed += taken - live
+        return freed
+
+
+def live_states() -> list[StateType]:
+    """Return the states in which a run holds a place."""
+    from prefect.client.schemas.objects import StateType
+
+    return [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 def _runs(

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from allsky360.config import Settings, load_settings
 from allsky360.errors import AllskyError
@@ -30,6 +31,7 @@ log = logging.getLogger("flows.serve")
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 SERVER_WAIT_S = 180.0
+PLACES_EVERY_S = 10.0
 QUERY_S = 2.0  # a query costs the server a few milliseconds
 CATCH_UP = "process-pending/catch-up"
 CAPTURE = "capture-burst/every-slot"
@@ -79,7 +81,7 @@ def serve(settings: Settings, *, only_reap: bool = False) -> None:
 
 def prepare(client: SyncPrefectClient, deployments: Sequence[RunnerDeployment]) -> None:
     """End stale runs and drop missed ones, of our own deployments only."""
-    from flows.reaper import clear_late, deployment_ids, reap
+    from flows.reaper import Places, clear_late, deployment_ids, reap
 
     names = [f"{d.flow_name}/{d.name}" for d in deployments]
     ours = deployment_ids(client, names)
@@ -87,6 +89,10 @@ def prepare(client: SyncPrefectClient, deployments: Sequence[RunnerDeployment]) 
     missed = clear_late(client, ours, datetime.now(UTC))
     if stale or missed:
         log.warning("%d run(s) of a killed runner ended, %d missed run(s) dropped", stale, missed)
+    places = Places()
+    places.check(client, ours)  # nothing of ours lives now: twice at once is safe
+    if freed := places.check(client, ours):
+        log.warning("%d place(s) that no run held given back", freed)
 
 
 async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) -> None:
@@ -122,11 +128,38 @@ async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     stopped = asyncio.create_task(stopping.wait())
+    watching = asyncio.create_task(_watch_places(list(ids.values())))
     await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    watching.cancel()
     if stopping.is_set() and not running.done():
         log.info("stopping")
         await runner.astop()
     await running
+
+
+async def _watch_places(deployments: list[UUID]) -> None:
+    """Give back places that a killed server left taken, before the next run is claimed."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectException
+
+    from flows.reaper import Places
+
+    places = Places()
+
+    def check() -> int:
+        with get_client(sync_client=True) as client:
+            return places.check(client, deployments)
+
+    while True:
+        await asyncio.sleep(PLACES_EVERY_S)
+        try:
+            freed = await asyncio.to_thread(check)
+        except (httpx.HTTPError, PrefectException) as error:
+            log.warning("places not checked: %s: %s", type(error).__name__, error)
+            continue
+        if freed:
+            log.warning("%d place(s) that no run held given back", freed)
 
 
 def runs_at_start(

@@ -16,7 +16,7 @@ from prefect.exceptions import ObjectNotFound
 from allsky360.config import Settings
 from flows import serve
 from flows.deployments import FILE, DeploymentsError, read_deployments, runner_deployments
-from flows.reaper import clear_late, deployment_ids, reap
+from flows.reaper import Places, clear_late, deployment_ids, reap
 from tasks.slots import EPOCH, slot_at
 
 NOW = datetime(2026, 11, 22, 20, 0, 3, tzinfo=UTC)
@@ -61,6 +61,7 @@ class Server:
     def __init__(self, **runs: tuple[str, float]) -> None:
         """Runs as name=(state, minutes until it is due), of deployment ``ours`` or ``other``."""
         self.ours, self.other = uuid4(), uuid4()
+        self.limited, self.taken = True, 0
         self.runs = {
             uuid4(): {
                 "name": name,
@@ -93,6 +94,14 @@ class Server:
         self.runs[run]["state"] = state.type.value
         self.runs[run]["word"] = state.name
 
+    def read_deployment(self, deployment: UUID) -> Any:
+        limit = SimpleNamespace(name=f"deployment:{deployment}", active_slots=self.taken)
+        return SimpleNamespace(global_concurrency_limit=limit if self.limited else None)
+
+    def update_global_concurrency_limit(self, name: str, update: Any) -> None:
+        assert name == f"deployment:{self.ours}"
+        self.taken = update.active_slots
+
     def states(self) -> dict[str, str]:
         return {r["name"]: r.get("word", r["state"]) for r in self.runs.values()}
 
@@ -110,6 +119,25 @@ def test_the_reaper_ends_our_stale_runs_and_no_others() -> None:
         "e": "Crashed", "other": "RUNNING",
     }  # fmt: skip
     assert reap(server, ours) == 0  # type: ignore[arg-type]
+
+
+def test_a_place_nobody_holds_is_given_back_once_it_was_seen_twice() -> None:
+    server, places = Server(a=("RUNNING", -1), b=("COMPLETED", -2), other=("RUNNING", 0)), Places()
+    server.taken = 2
+    assert places.check(server, [server.ours]) == 0  # type: ignore[arg-type]
+    assert server.taken == 2
+    assert places.check(server, [server.ours]) == 1  # type: ignore[arg-type]
+    assert server.taken == 1
+    server.limited = False
+    assert places.check(server, [server.ours]) == 0  # type: ignore[arg-type]
+
+
+def test_a_count_that_was_only_ahead_of_its_run_is_left_alone() -> None:
+    server, places = Server(a=("PENDING", 0)), Places()
+    for taken in (2, 1, 2, 1):  # behind for a moment, never twice in a row
+        server.taken = taken
+        assert places.check(server, [server.ours]) == 0  # type: ignore[arg-type]
+        assert server.taken == taken
 
 
 def test_without_a_deployment_of_ours_nothing_is_touched() -> None:
