@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import zlib
@@ -26,6 +27,8 @@ from allsky360.archive.durable import (
 from allsky360.archive.errors import ArchiveError, archive_error
 from allsky360.archive.layout import SCHEMA, FrameRef, camera_slug, night_folder, raw_stores
 from allsky360.model import MAX_EXPOSURES_PER_BRACKET, Bracket, Exposure, Site
+
+log = logging.getLogger(__name__)
 
 EXPOSURE_AXIS = ("exposure", MAX_EXPOSURES_PER_BRACKET)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -148,8 +151,7 @@ def _open_store(folder: Path, night: date, bracket: Bracket, device: str, site: 
         try:
             root = group.Root.load(path)
         except FileNotFoundError:
-            # a crash before its first commit: nothing in it was ever announced
-            shutil.rmtree(path)
+            _set_aside(path)
             continue
         except ValueError as error:
             raise ArchiveError(
@@ -163,6 +165,23 @@ def _open_store(folder: Path, night: date, bracket: Bracket, device: str, site: 
     number = len(raw_stores(folder)) + 1
     path = folder / ("raw.zarr" if number == 1 else f"raw-{number}.zarr")
     return _begin_store(path, night, bracket, device, site, first_index)
+
+
+def _set_aside(path: Path) -> None:
+    """Make way for a store in place of one without its marker, and delete no image.
+
+    That is a crash before the first commit, or a marker that got lost; nobody can tell which, and
+    in the second case every image in it was acknowledged.
+    """
+    if not any((path / "raw").glob("c.*")):
+        shutil.rmtree(path)
+        return
+    number = 1
+    while (aside := path.with_name(f"{path.name}.without-marker-{number}")).exists():
+        number += 1
+    log.warning("%s has lost its zarr.json; it is kept as %s", path, aside)
+    path.rename(aside)
+    sync_folder(path.parent)
 
 
 def _begin_store(

@@ -44,9 +44,18 @@ def verify_night(folder: Path, *, deep: bool = True) -> list[Problem]:
         can be made again from raw; ``info``: left-overs of a crash, harmless.
     """
     stores = raw_stores(folder)
+    problems = [
+        Problem(
+            "warning",
+            str(path),
+            "raw images whose store lost its zarr.json, or crashed before its first commit",
+            "Look at its images before you delete it.",
+        )
+        for path in sorted(folder.glob("raw*.zarr.without-marker-*"))
+    ]
     if not stores:
-        return [Problem("error", str(folder), "no raw store", "Is this the folder of a night?")]
-    problems: list[Problem] = []
+        none = Problem("error", str(folder), "no raw store", "Is this the folder of a night?")
+        return [*problems, none]
     expected = 0
     for store in stores:
         found, expected = _verify_raw(store, expected, deep)

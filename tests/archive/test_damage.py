@@ -1,0 +1,57 @@
+"""What is damaged is named, hides nothing else, and no image is ever deleted or made up."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from allsky360.archive import (
+    Archive,
+    ArchiveError,
+    FrameRef,
+    ProcessedWriter,
+    RawWriter,
+    verify_night,
+)
+from allsky360.model import Site
+from tests.archive.conftest import EVENING, make_bracket
+
+NIGHT = date(2026, 11, 22)
+CAMERA = "sim-camera-1"
+
+
+def fill(root: Path, site: Site, count: int, *, days: int = 0) -> Path:
+    writer = RawWriter(root, "Sim Camera 1", site)
+    for k in range(count):
+        start = EVENING + timedelta(days=days, seconds=20 * k)
+        writer.append(make_bracket(k, exposures=1, start=start), {})
+    writer.close()
+    return root / CAMERA / (NIGHT + timedelta(days=days)).isoformat()
+
+
+def process(root: Path, index: int, scalars: dict[str, float] | None = None) -> None:
+    ProcessedWriter(root, CAMERA, NIGHT).write(
+        FrameRef(CAMERA, NIGHT, index),
+        time=EVENING + timedelta(seconds=20 * index),
+        linear=np.random.default_rng(index).random((8, 9, 3), np.float32),
+        picture_jpeg=b"\xff\xd8\xff\xd9",
+        scalars=scalars or {},
+        provenance={},
+    )
+
+
+def test_a_store_without_its_marker_is_set_aside_not_deleted(tmp_path: Path, site: Site) -> None:
+    folder = fill(tmp_path, site, 5)
+    images = {p.name: p.read_bytes() for p in (folder / "raw.zarr" / "raw").glob("c.*")}
+    assert len(images) == 5
+    (folder / "raw.zarr" / "zarr.json").unlink()
+    writer = RawWriter(tmp_path, "Sim Camera 1", site)
+    assert writer.append(make_bracket(9, exposures=1), {}).index == 0  # capture goes on
+    writer.close()
+    aside = folder / "raw.zarr.without-marker-1"
+    assert {p.name: p.read_bytes() for p in (aside / "raw").glob("c.*")} == images
+    assert any(p.where == str(aside) for p in verify_night(folder))
