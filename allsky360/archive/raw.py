@@ -262,6 +262,10 @@ class _Store:
             if not file.exists():  # Zarr leaves out an image of nothing but zeros
                 continue
             files.append(file)
+        for k in range(len(bracket.exposures), MAX_EXPOSURES_PER_BRACKET):
+            # of a frame that crashed here and had more exposures
+            bands = bracket.exposures[0].pixels.ndim == 3
+            group.image_path(self.path, "raw", row, k, bands=bands).unlink(missing_ok=True)
         for file in files:
             sync_file(file)
         sync_folder(self.path / "raw")

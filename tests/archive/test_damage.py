@@ -55,3 +55,19 @@ def test_a_store_without_its_marker_is_set_aside_not_deleted(tmp_path: Path, sit
     aside = folder / "raw.zarr.without-marker-1"
     assert {p.name: p.read_bytes() for p in (aside / "raw").glob("c.*")} == images
     assert any(p.where == str(aside) for p in verify_night(folder))
+
+
+def test_no_exposure_of_a_crashed_frame_shines_through(tmp_path: Path, site: Site) -> None:
+    folder = fill(tmp_path, site, 1)
+    marker = folder / "raw.zarr" / "zarr.json"
+    before = marker.read_bytes()
+    writer = RawWriter(tmp_path, "Sim Camera 1", site)
+    writer.append(make_bracket(1, exposures=3), {})
+    writer.close()
+    marker.write_bytes(before)
+    writer = RawWriter(tmp_path, "Sim Camera 1", site)
+    writer.append(make_bracket(2, exposures=1), {})
+    writer.close()
+    raw = xr.open_zarr(folder / "raw.zarr").raw
+    assert int(raw[1, 0].max()) > 0
+    assert int(raw[1, 1:].max()) == 0
