@@ -26,7 +26,7 @@ from allsky360.archive.layout import (
     raw_stores,
     record_path,
 )
-from allsky360.archive.raw import instant
+from allsky360.archive.raw import crc32, instant
 from allsky360.model import Bracket, Exposure, Site
 
 _STRUCTURE = frozenset({"time", "exposure_start", "exposure_s", "crc32", "processed_at"})
@@ -353,8 +353,13 @@ def _image(pixels: Any, table: _Table, row: int, k: int) -> Any:
     """Read one image; the committed view's length rules, not the array's own capacity."""
     if row >= pixels.shape[0]:  # sealed by an older commit while this view is newer
         raise ArchiveError(f"{table.path}: raw is shorter than its committed length.")
+    file = group.image_path(table.path, "raw", row, k, bands=pixels.ndim == 5)
     try:
-        return pixels[row, k]
+        image = pixels[row, k]
+        # Zarr reads a file that is gone as zeros; an image of zeros has no file either
+        if not file.is_file() and crc32(np.asarray(image)) != int(table.columns["crc32"][row, k]):
+            raise FileNotFoundError(f"{file} is missing")
+        return image
     except (ValueError, RuntimeError, OSError) as error:
         raise ArchiveError(
             f"{table.path}: image {row}, exposure {k} is damaged: {error}.",

@@ -71,3 +71,12 @@ def test_no_exposure_of_a_crashed_frame_shines_through(tmp_path: Path, site: Sit
     raw = xr.open_zarr(folder / "raw.zarr").raw
     assert int(raw[1, 0].max()) > 0
     assert int(raw[1, 1:].max()) == 0
+
+
+def test_a_missing_exposure_is_an_error_not_a_black_image(tmp_path: Path, site: Site) -> None:
+    folder = fill(tmp_path, site, 2)
+    (folder / "raw.zarr" / "raw" / "c.1.0.0.0").unlink()
+    archive = Archive(tmp_path)
+    with pytest.raises(ArchiveError, match=r"c\.1\.0\.0\.0 is missing"):
+        archive.bracket(FrameRef(CAMERA, NIGHT, 1))
+    assert len(archive.bracket(FrameRef(CAMERA, NIGHT, 0)).exposures) == 1
