@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,8 +25,11 @@ from allsky360.archive.layout import (
     picture_path,
     record_path,
 )
-from allsky360.archive.raw import UNITS, microseconds
+from allsky360.archive.raw import SCALAR_NAME, UNITS, microseconds
 from allsky360.model import Site
+
+
+RESERVED = re.compile(r"time|processed_at|(?:linear|y|x|band)(?:_\d+)?")
 
 
 class ProcessedWriter:
@@ -81,6 +85,9 @@ class ProcessedWriter:
         """
         if not self.folder.is_dir():
             raise ArchiveError(f"{self.folder} does not exist.", mend="Store the raw frame first.")
+        for name in scalars:
+            if SCALAR_NAME.fullmatch(name) is None or RESERVED.fullmatch(name):
+                raise ArchiveError(f"{name!r} cannot name a scalar.", mend="Use lower_case_unit.")
         row = ref.index
         record = {
             "id": ref.id,

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 EXPOSURE_AXIS = ("exposure", MAX_EXPOSURES_PER_BRACKET)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+SCALAR_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 #: name, Zarr type, per exposure?, attributes
 SCALARS: tuple[tuple[str, str, bool, dict[str, Any]], ...] = (
@@ -101,7 +101,7 @@ class RawWriter:
             When the store cannot be written, or a scalar's name is unusable.
         """
         for name in scalars:
-            if _NAME.fullmatch(name) is None or name in {s[0] for s in SCALARS} | {"raw"}:
+            if SCALAR_NAME.fullmatch(name) is None or name in {s[0] for s in SCALARS} | {"raw"}:
                 raise ArchiveError(f"{name!r} cannot name a scalar.", mend="Use lower_case_unit.")
         night = self._site.night_of(bracket.start)
         folder = night_folder(self.root, self.camera, night)

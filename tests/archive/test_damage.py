@@ -80,3 +80,14 @@ def test_a_missing_exposure_is_an_error_not_a_black_image(tmp_path: Path, site: 
     with pytest.raises(ArchiveError, match=r"c\.1\.0\.0\.0 is missing"):
         archive.bracket(FrameRef(CAMERA, NIGHT, 1))
     assert len(archive.bracket(FrameRef(CAMERA, NIGHT, 0)).exposures) == 1
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "time", "processed_at", "linear", "x_2", "A"])
+def test_a_measurement_cannot_take_a_name_of_the_archive(
+    tmp_path: Path, site: Site, name: str
+) -> None:
+    folder = fill(tmp_path, site, 1)
+    before = sorted(folder.parent.rglob("*"))
+    with pytest.raises(ArchiveError, match="cannot name a scalar"):
+        process(tmp_path, 0, scalars={name: 1.0})
+    assert sorted(folder.parent.rglob("*")) == before
