@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ from allsky360.archive.layout import (
 from allsky360.archive.raw import SCALAR_NAME, UNITS, microseconds
 from allsky360.model import Site
 
+
+log = logging.getLogger(__name__)
 
 RESERVED = re.compile(r"time|processed_at|(?:linear|y|x|band)(?:_\d+)?")
 
@@ -208,9 +211,13 @@ class ProcessedWriter:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise ArchiveError(
-                str(error), mend=f"Delete {self.store}; processing makes it again from raw."
-            ) from error
+            # all of it can be made again from raw: make way, so that processing goes on by itself
+            number = 1
+            while (aside := self.store.with_name(f"{self.store.name}.damaged-{number}")).exists():
+                number += 1
+            log.warning("%s; kept as %s, its frames are processed again", error, aside)
+            self.store.rename(aside)
+            return None
 
     def _save(self, root: group.Root, rows: int) -> None:
         """Replace the group's metadata; the counter makes every commit visible to watchers."""

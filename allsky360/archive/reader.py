@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from allsky360.archive.layout import (
 )
 from allsky360.archive.raw import crc32, instant
 from allsky360.model import Bracket, Exposure, Site
+
+log = logging.getLogger(__name__)
 
 _STRUCTURE = frozenset({"time", "exposure_start", "exposure_s", "crc32", "processed_at"})
 
@@ -269,7 +272,11 @@ class Archive:
 
     def _processed_table(self, camera: str, night: date) -> _Table | None:
         folder = self._folder(camera, night)
-        table = self._table(folder / f"{self._version(camera, night)}.zarr")
+        try:
+            table = self._table(folder / f"{self._version(camera, night)}.zarr")
+        except ArchiveError as error:  # raw must stay readable; what is damaged is made again
+            log.warning("processed frames of %s count as missing: %s", folder, error)
+            return None
         return table if table is not None and table.rows > 0 else None
 
     def _latest_of(self, camera: str, night: date, processed: bool) -> FrameRecord | None:

@@ -91,3 +91,18 @@ def test_a_measurement_cannot_take_a_name_of_the_archive(
     with pytest.raises(ArchiveError, match="cannot name a scalar"):
         process(tmp_path, 0, scalars={name: 1.0})
     assert sorted(folder.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]"])
+def test_damaged_processed_frames_are_made_again(
+    tmp_path: Path, site: Site, content: bytes
+) -> None:
+    folder = fill(tmp_path, site, 2)
+    process(tmp_path, 0)
+    (folder / "v0001.zarr" / "zarr.json").write_bytes(content)
+    archive = Archive(tmp_path)
+    assert [r.processed for r in archive.frames(CAMERA, NIGHT)] == [False, False]
+    assert len(archive.unprocessed(CAMERA, NIGHT)) == 2
+    process(tmp_path, 0)
+    assert [r.processed for r in archive.frames(CAMERA, NIGHT)] == [True, False]
+    assert (folder / "v0001.zarr.damaged-1").is_dir()
