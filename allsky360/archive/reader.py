@@ -146,7 +146,11 @@ class Archive:
         best: FrameRecord | None = None
         for slug in [self.slug(camera)] if camera else self.cameras():
             for night in reversed(self.nights(slug)):
-                found = self._latest_of(slug, night, processed)
+                try:
+                    found = self._latest_of(slug, night, processed)
+                except ArchiveError as error:
+                    log.warning("%s %s is left out: %s", slug, night, error)
+                    continue
                 if found is not None:
                     best = found if best is None or found.time > best.time else best
                     break
@@ -232,7 +236,9 @@ class Archive:
             return []
 
     def _has_frames(self, camera: str, night: date) -> bool:
-        return self.count(camera, night) > 0
+        # the marker comes with the first commit: listing a year opens no store, and one damaged
+        # night hides no other
+        return any((p / "zarr.json").is_file() for p in raw_stores(self._folder(camera, night)))
 
     def _version(self, camera: str, night: date) -> str:
         try:

@@ -106,3 +106,17 @@ def test_damaged_processed_frames_are_made_again(
     process(tmp_path, 0)
     assert [r.processed for r in archive.frames(CAMERA, NIGHT)] == [True, False]
     assert (folder / "v0001.zarr.damaged-1").is_dir()
+
+
+def test_one_damaged_night_hides_no_other(tmp_path: Path, site: Site) -> None:
+    folder = fill(tmp_path, site, 1)
+    fill(tmp_path, site, 2, days=-1)
+    (folder / "raw.zarr" / "zarr.json").write_text("{")
+    archive = Archive(tmp_path)
+    assert archive.cameras() == [CAMERA]
+    assert archive.nights() == [NIGHT - timedelta(days=1), NIGHT]
+    newest = archive.latest()
+    assert newest is not None
+    assert newest.ref == FrameRef(CAMERA, NIGHT - timedelta(days=1), 1)
+    with pytest.raises(ArchiveError, match="damaged"):
+        archive.frames(CAMERA, NIGHT)
