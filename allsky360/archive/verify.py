@@ -67,6 +67,9 @@ def verify_night(folder: Path, *, deep: bool = True) -> list[Problem]:
 def _verify_raw(store: Path, first: int, deep: bool) -> tuple[list[Problem], int]:
     try:
         root = group.Root.load(store)
+        begins = int(root.attributes["first_index"])
+    except KeyError as error:
+        return [Problem("error", str(store), f"attribute {error} is missing")], first
     except FileNotFoundError:
         return [
             Problem("info", str(store), "begun, never committed", "The owner removes it.")
@@ -74,13 +77,14 @@ def _verify_raw(store: Path, first: int, deep: bool) -> tuple[list[Problem], int
     except ValueError as error:
         return [Problem("error", str(store), str(error), "Restore it from a copy.")], first
     problems: list[Problem] = []
-    begins = int(root.attributes["first_index"])
     if begins != first:
         problems.append(Problem("error", str(store), f"begins at frame {begins}, expected {first}"))
     columns = {}
     for name, metadata in root.arrays.items():
-        if not (store / name / "zarr.json").is_file():
-            problems.append(Problem("error", f"{store}/{name}", "its metadata is missing"))
+        if (found := _metadata_problem(store, name)) is not None:
+            problems.append(found)
+            if name == "raw":
+                deep = False  # what could be decoded without it
         if not group.is_scalar(metadata):
             continue
         try:
@@ -92,6 +96,17 @@ def _verify_raw(store: Path, first: int, deep: bool) -> tuple[list[Problem], int
         problems += _verify_images(store, root, columns["exposure_s"], columns["crc32"], deep)
     problems += _left_overs(store)
     return problems, begins + root.rows
+
+
+def _metadata_problem(store: Path, name: str) -> Problem | None:
+    where = f"{store}/{name}"
+    try:
+        json.loads((store / name / "zarr.json").read_bytes())
+    except FileNotFoundError:
+        return Problem("error", where, "its metadata is missing", "Copy it from another night.")
+    except ValueError as error:
+        return Problem("error", where, f"its metadata is damaged: {error}", "As when missing.")
+    return None
 
 
 def _verify_times(store: Path, times: np.ndarray) -> Iterator[Problem]:

@@ -120,3 +120,26 @@ def test_one_damaged_night_hides_no_other(tmp_path: Path, site: Site) -> None:
     assert newest.ref == FrameRef(CAMERA, NIGHT - timedelta(days=1), 1)
     with pytest.raises(ArchiveError, match="damaged"):
         archive.frames(CAMERA, NIGHT)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("raw/zarr.json", None),
+        ("raw/zarr.json", b"{"),
+        ("zarr.json", b"[]"),
+        (
+            "zarr.json",
+            b'{"attributes":{},"consolidated_metadata":{"metadata":{"a":{"shape":[1]}}}}',
+        ),
+    ],
+)
+def test_verify_names_damaged_metadata_and_does_not_raise(
+    tmp_path: Path, site: Site, name: str, content: bytes | None
+) -> None:
+    folder = fill(tmp_path, site, 2)
+    file = folder / "raw.zarr" / name
+    file.unlink() if content is None else file.write_bytes(content)
+    errors = [p for p in verify_night(folder) if p.severity == "error"]
+    assert errors
+    assert str(file.parent) in errors[0].where
