@@ -60,7 +60,7 @@ def verify_night(folder: Path, *, deep: bool = True) -> list[Problem]:
     for store in stores:
         found, expected = _verify_raw(store, expected, deep)
         problems += found
-    problems += _verify_processed(folder, expected)
+    problems += _verify_processed(folder, expected, deep)
     return problems
 
 
@@ -152,7 +152,7 @@ def _left_overs(store: Path) -> Iterator[Problem]:
         yield Problem("info", str(partial), "left over from a crash", "It may be deleted.")
 
 
-def _verify_processed(folder: Path, frames: int) -> Iterator[Problem]:
+def _verify_processed(folder: Path, frames: int, deep: bool) -> Iterator[Problem]:
     again = "Process the frame again."
     current = folder / "current.json"
     version = VERSION
@@ -184,6 +184,8 @@ def _verify_processed(folder: Path, frames: int) -> Iterator[Problem]:
         picture = picture_path(folder, version, row)
         if not _is_jpeg(picture):
             yield Problem("warning", where, f"{picture.name} is missing or damaged", again)
+        if (trouble := _linear_trouble(store, root, row, deep)) is not None:
+            yield Problem("warning", where, trouble, again)
         record = record_path(folder, version, row)
         try:
             json.loads(record.read_bytes())
@@ -192,6 +194,20 @@ def _verify_processed(folder: Path, frames: int) -> Iterator[Problem]:
     missing = frames - int(np.count_nonzero(times[:frames] >= 0))
     if missing:
         yield Problem("info", str(store), f"{missing} frames are not processed yet")
+
+
+def _linear_trouble(store: Path, root: group.Root, row: int, deep: bool) -> str | None:
+    """Say what is wrong with a frame's linear image, whichever array holds it."""
+    names = [n for n, m in root.arrays.items() if not group.is_scalar(m)]
+    held = [n for n in names if group.image_path(store, n, row, bands=True).is_file()]
+    if not held:
+        return "its linear image is missing"
+    for name in held if deep else ():
+        try:
+            group.open_image_array(store, name, read_only=True)[row]
+        except (ValueError, RuntimeError, OSError) as error:
+            return f"{name} does not decode: {error}"
+    return None
 
 
 def _is_jpeg(path: Path) -> bool:

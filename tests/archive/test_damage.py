@@ -143,3 +143,15 @@ def test_verify_names_damaged_metadata_and_does_not_raise(
     errors = [p for p in verify_night(folder) if p.severity == "error"]
     assert errors
     assert str(file.parent) in errors[0].where
+
+
+def test_verify_looks_at_the_linear_images(tmp_path: Path, site: Site) -> None:
+    folder = fill(tmp_path, site, 2)
+    process(tmp_path, 0)
+    process(tmp_path, 1)
+    (folder / "v0001.zarr" / "linear" / "c.0.0.0.0").unlink()
+    cut = folder / "v0001.zarr" / "linear" / "c.1.0.0.0"
+    cut.write_bytes(cut.read_bytes()[:20])
+    said = [p.what for p in verify_night(folder) if p.severity == "warning"]
+    assert "its linear image is missing" in said
+    assert any("does not decode" in what for what in said)
