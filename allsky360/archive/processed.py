@@ -29,7 +29,6 @@ from allsky360.archive.layout import (
 from allsky360.archive.raw import SCALAR_NAME, UNITS, microseconds
 from allsky360.model import Site
 
-
 log = logging.getLogger(__name__)
 
 RESERVED = re.compile(r"time|processed_at|(?:linear|y|x|band)(?:_\d+)?")
