@@ -67,10 +67,11 @@ def clear_late(client: SyncPrefectClient, deployments: Sequence[UUID], before: d
 class Places:
     """Gives back places of a concurrency limit that nobody holds.
 
-    The server keeps leases in memory and the count of places taken in its database. When it is
-    killed while a run waits for its slot, the run takes a second place as it starts, and the first
-    stays taken for ever, runner or no runner: seen on 3.8.8 as every second burst cancelled. So the
-    runner compares the count with the runs that live; a difference seen twice is corrected.
+    A server that keeps leases in memory (Prefect's default, not ours) and its count of places in
+    the database miscounts when it is killed while a run waits for its slot: the run takes a second
+    place as it starts, and the first stays taken for ever. Seen on 3.8.8 as every second burst
+    cancelled. So the runner compares the count with the runs that live; a difference seen twice is
+    corrected.
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -107,8 +107,8 @@ class Handover:
             if given.done() and (future := given.result()) is not None
         }
         if futures and self._client is not None:
-            # those still running at the time limit are counted below
-            with self._client.as_current(), contextlib.suppress(TimeoutError):
+            # still running at the time limit, or lost with the scheduler: counted below
+            with self._client.as_current(), contextlib.suppress(TimeoutError, CancelledError):
                 wait(list(futures.values()), timeout=max(0.0, deadline - time.monotonic()))
         result["left"] = len(self._given) - len(futures)
         for key, future in futures.items():

@@ -46,6 +46,10 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
         # one SQLite file; the timeout is how long a writer waits for the lock before it complains
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+        # a server killed and started again must know which runs hold a place of a limit
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+            "prefect.server.concurrency.lease_storage.filesystem"
+        ),
         # small
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(p.retention_days * DAY_S),

@@ -111,6 +111,22 @@ def test_a_frame_handed_over_twice_is_processed_once(
     assert CALLS == [20]
 
 
+def test_frames_lost_with_the_scheduler_are_left_to_catch_up(
+    settings: Settings, cluster: LocalCluster, process: Callable[..., None]
+) -> None:
+    process(slow_work)
+    handover = Handover(settings, connecting(cluster))
+    handover.give("fake", NIGHT, 30, LOG)
+    (given,) = handover._given.values()
+    future = given.result(timeout=20)
+    assert future is not None
+    future.cancel(force=True, reason="scheduler-restart")
+    settled = handover.settle(10)
+    GO.set()
+    handover.close()
+    assert (settled["left"], settled["processed"], settled["failed"]) == (1, 0, 0)
+
+
 def test_a_cluster_that_is_down_costs_no_burst(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

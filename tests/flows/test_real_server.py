@@ -97,6 +97,9 @@ class System:
         )
         return found or []
 
+    def limits(self) -> list[dict[str, Any]]:
+        return self.api("POST", "v2/concurrency_limits/filter", limit=50) or []
+
     def log(self, name: str) -> str:
         return (self.root / f"{name}.log").read_text(errors="replace")
 
@@ -162,6 +165,11 @@ def test_scheduled_bursts_run_back_to_back_and_survive_a_killed_runner(system: S
     keys = {a["key"] for a in system.api("POST", "artifacts/filter", limit=50)}
     assert {"burst-progress", "burst-report"} <= keys
     assert "no Dask scheduler answers" in system.log("runner")
+
+    # a place no run holds (what a server killed alone leaves) is given back
+    (limit,) = [x for x in system.limits() if x["limit"] == 2]
+    system.api("PATCH", f"v2/concurrency_limits/{limit['id']}", active_slots=9)
+    wait_for(lambda: all(x["active_slots"] <= x["limit"] for x in system.limits()), 60, runner)
 
     # power cut for runner and server: the server forgets the lease, not the place it took
     for process in reversed(system.processes):
