@@ -74,7 +74,10 @@ def measure(
     median, digit = _grouped_median(values)
     scale = exposure.saturation_adu - black_adu
     if scale <= 0:
-        raise ValueError(f"black level {black_adu} ADU is not below saturation")
+        raise ValueError(
+            f"camera.black_level_adu = {black_adu:g} is not below saturation, which is "
+            f"{exposure.saturation_adu:g} ADU (camera.saturation_adu)"
+        )
     difference = values.astype(np.int32) - twin[inside]
     # Median absolute deviation, floored by what the digitisation hides (w / sqrt 12).
     sigma = max(1.4826 * float(np.median(np.abs(difference))) / np.sqrt(2), digit / np.sqrt(12))

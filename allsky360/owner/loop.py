@@ -20,7 +20,7 @@ from allsky360.owner.link import MIN_RECONNECT_S, Link, backoff_s
 from allsky360.owner.metering import Metering
 from allsky360.owner.parts import Camera, CameraFactory, StoredFrame, WriterFactory
 from allsky360.owner.state import Event, Fault, OwnerState, fault_name, iso
-from allsky360.owner.store import DiskFull, Job, Store
+from allsky360.owner.store import DiskFull, Job, NotWritable, Store
 from allsky360.sky.ephemeris import sun_moon
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,12 @@ FINISH_S = 2.0
 #: Pause between looks at a period in which nothing is captured, and at the idle camera.
 IDLE_S = 5.0
 KEEP_S = 1.0
+
+
+class MeteringFault(AllskyError):
+    """A bracket from which exposure control could learn nothing."""
+
+    name = "metering"
 
 
 class Owner:
@@ -237,7 +243,7 @@ class Owner:
         bracket = Bracket(tuple(shots))
         burst.open_s += sum(self._clock.wall_s(s.exposure_s) for s in shots)
         burst.brackets += 1
-        metered = self._metering.learn(shots, plan)
+        metered = self._measure(burst, shots, plan)
 
         def scalars() -> Mapping[str, float]:
             sky = sun_moon(self._site, bracket.start)
@@ -254,6 +260,17 @@ class Owner:
         burst.pending = [p for p in burst.pending if not p.done()]
         burst.pending.append(asyncio.create_task(self._announce(burst, job, plan, metered)))
         await self._store.put(job)
+
+    def _measure(self, burst: Burst, shots: list[Exposure], plan: Plan) -> Mapping[str, float]:
+        """Learn from a bracket; one that cannot be measured is stored all the same."""
+        try:
+            return self._metering.learn(shots, plan)
+        except Exception as error:
+            log.exception("a bracket could not be measured")
+            fault = MeteringFault(f"A bracket could not be measured: {error}.")
+            self._count(fault)
+            burst.emit(_fault_event(fault, 0.0))
+            return {}
 
     async def _announce(
         self, burst: Burst, job: Job, plan: Plan, metered: Mapping[str, float]
@@ -279,8 +296,8 @@ class Owner:
                 **record,
                 "exposures_s": [e.exposure_s for e in job.bracket.exposures],
                 "gain": plan.gain,
-                "level": round(metered["level"], 6),
-                "sun_altitude_deg": round(metered["sun_altitude_deg"], 4),
+                "level": _rounded(metered.get("level"), 6),
+                "sun_altitude_deg": _rounded(metered.get("sun_altitude_deg"), 4),
             }
         )
 
@@ -302,7 +319,7 @@ class Owner:
             if not self._store.backlog:
                 self._storage_fault(None)
         fault = self.state.storage_fault
-        if fault is None or fault.name != DiskFull.name:
+        if fault is None or fault.name not in (DiskFull.name, NotWritable.name):
             # Other faults hold capture only once the queue is full: nothing is lost until then.
             burst.held = ""
             return True
@@ -384,6 +401,10 @@ class Owner:
 
     def _count(self, error: AllskyError) -> None:
         self.state.fault_counts[fault_name(error)] += 1
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _fault_event(error: AllskyError, retry_in_s: float) -> Event:

@@ -35,6 +35,12 @@ class DiskFull(AllskyError):
     name = "disk-full"
 
 
+class NotWritable(AllskyError):
+    """The archive's folder cannot be reached or not be written."""
+
+    name = "not-writable"
+
+
 class ArchiveFault(AllskyError):
     """The archive could not take a bracket."""
 
@@ -114,7 +120,7 @@ class Store:
         await asyncio.gather(self._task, return_exceptions=True)
         writer, self._writer = self._writer, None
         if writer is not None:
-            await self._in_thread(writer.close)
+            await self._close(writer)
         self._thread.shutdown()
 
     async def put(self, job: Job) -> None:
@@ -123,14 +129,19 @@ class Store:
         await self._queue.put(job)
 
     def check_room(self) -> None:
-        """Refuse when the disk has less than ``storage.min_free_gb`` left."""
+        """Refuse when nothing could be written, or less than ``storage.min_free_gb`` is left."""
         try:
             folder = next(p for p in (self._root, *self._root.absolute().parents) if p.exists())
             free = shutil.disk_usage(folder).free
         except OSError as error:
-            raise ArchiveFault(
+            raise NotWritable(
                 f"{self._root}: {error.strerror}.", mend="Check that the disk is mounted."
             ) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise NotWritable(
+                f"storage.root {self._root} cannot be written ({folder} is closed to us).",
+                mend="Mend its permissions or mount, or choose another; capture resumes by itself.",
+            )
         if free < self._min_free:
             raise DiskFull(
                 f"{self._root} has {free / 1e9:.2f} GB left, less than storage.min_free_gb = "
@@ -145,10 +156,13 @@ class Store:
                 frame = await self._commit(job)
                 if not job.done.done():
                     job.done.set_result(frame)
-            except AllskyError as error:
+            except Exception as error:  # this task must outlive whatever a bracket brings
+                if not isinstance(error, AllskyError):
+                    log.exception("a bracket could not be stored")
+                    error = describe(error, self._root)
                 if not job.done.done():
                     job.done.set_exception(error)
-                job.done.exception()  # read once: a caller that hung up will not
+                    job.done.exception()  # read once: a caller that hung up will not
             finally:
                 self.backlog -= 1
                 self._queue.task_done()
@@ -186,10 +200,7 @@ class Store:
         """Save a bracket the archive refuses as a plain file, and go on with a fresh writer."""
         broken, self._writer = self._writer, None
         if broken is not None:
-            try:
-                await self._in_thread(broken.close)  # lets go of the archive's lock
-            except AllskyError as error:
-                log.warning("closing the archive: %s", error)
+            await self._close(broken)  # lets go of the archive's lock
         folder = self._root / camera_slug(job.bracket.exposures[0].camera) / "rescue"
         path = folder / f"{job.bracket.start:%Y%m%dT%H%M%S.%fZ}.npz"
         try:
@@ -199,6 +210,12 @@ class Store:
             return ArchiveFault(f"A bracket is lost: {fault} And {path}: {error}.")
         self._on_fault(None)
         return ArchiveFault(f"{fault.message} The bracket was put aside as {path}.")
+
+    async def _close(self, writer: Writer) -> None:
+        try:
+            await self._in_thread(writer.close)
+        except (AllskyError, OSError) as error:  # every frame is committed already
+            log.warning("closing the archive: %s", error)
 
     async def _pause(self) -> None:
         try:
@@ -253,4 +270,4 @@ def save_bracket(path: Path, bracket: Bracket) -> None:
         raise
 
 
-__all__ = ["ArchiveFault", "DiskFull", "Job", "Store", "describe", "save_bracket"]
+__all__ = ["ArchiveFault", "DiskFull", "Job", "NotWritable", "Store", "describe", "save_bracket"]

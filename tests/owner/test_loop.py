@@ -319,6 +319,65 @@ async def test_a_bracket_the_archive_refuses_is_put_aside(
     assert len(writer.stored) == world.shots - 1
 
 
+async def test_an_archive_that_cannot_even_be_closed_stops_nothing(
+    tmp_path: Path, world: World, writer: FakeWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(writer, "close", close)
+    writer.errors.extend([OSError(errno.EIO, "Input/output error")] * 4)
+    async with running(make_owner(tmp_path, world, writer)) as owner:
+        await burst_of(owner, 0.8)
+        assert owner.state.name == "ready"
+    assert len(list((tmp_path / "fake" / "rescue").glob("*.npz"))) == 1
+    assert len(writer.stored) == world.shots - 1 > 0
+
+
+async def test_a_bracket_that_cannot_be_rescued_does_not_end_the_next(
+    tmp_path: Path, world: World, writer: FakeWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("cannot be pickled")
+
+    monkeypatch.setattr("allsky360.owner.store.save_bracket", fails)
+    writer.errors.extend([AllskyError("raw.zarr is damaged.")] * 4)
+    async with running(make_owner(tmp_path, world, writer)) as owner:
+        events = await burst_of(owner, 0.8)
+    assert any("cannot be pickled" in e.get("message", "") for e in events)
+    assert events[-1]["event"] == "end"
+    assert len(writer.stored) == world.shots - 1 > 0
+
+
+async def test_a_bracket_that_cannot_be_measured_is_stored(
+    tmp_path: Path, world: World, writer: FakeWriter
+) -> None:
+    owner = make_owner(tmp_path, world, writer, camera={"black_level_adu": 65535.0})
+    async with running(owner):
+        events = await burst_of(owner, 0.3)
+    assert any("camera.black_level_adu" in e.get("message", "") for e in events)
+    brackets = [e for e in events if e["event"] == "bracket"]
+    assert len(brackets) == len(writer.stored) == world.shots > 0
+    assert brackets[0]["level"] is None
+
+
+async def test_a_folder_that_cannot_be_written_takes_no_exposure(
+    tmp_path: Path, world: World, writer: FakeWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = True
+    monkeypatch.setattr("allsky360.owner.store.os.access", lambda *_: not closed)
+    async with running(make_owner(tmp_path, world, writer)) as owner:
+        burst = owner.begin_burst(soon(1.0), "run")
+        await until(lambda: owner.state.name == "paused")
+        fault = owner.state.as_json()["fault"]
+        assert fault["name"] == "not-writable"
+        assert "storage.root" in fault["message"]
+        assert world.shots == 0
+        closed = False
+        events = await collect(owner, burst)
+    assert events[-1]["brackets"] == len(writer.stored) > 0
+
+
 async def test_caller_hangs_up(tmp_path: Path, world: World, writer: FakeWriter) -> None:
     async with running(make_owner(tmp_path, world, writer)) as owner:
         burst = owner.begin_burst(soon(60.0), "run")
