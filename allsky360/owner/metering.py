@@ -22,6 +22,8 @@ from allsky360.sky.ephemeris import sun_altitude_deg
 AGREEING = 5
 #: Looked for this often once it is known: a lens does not move.
 SEEK_EVERY = 30
+#: Binning changes a frame's proportions by no more than this: it drops odd rows and columns.
+SAME_ASPECT = 0.02
 
 
 class Metering:
@@ -36,7 +38,8 @@ class Metering:
         self._camera = ""
         self._circle: Circle | None = None
         self._rivals: list[Circle] = []
-        self._seen = 0
+        self._aspect = 0.0
+        self._unsought = 0
         self.controller = self._new_controller()
 
     def _new_controller(self) -> ExposureController:
@@ -59,6 +62,7 @@ class Metering:
             if known is not None:
                 self.controller.memory = known.memory
                 self._circle = known.circle
+                self._unsought = SEEK_EVERY  # sensor or lens may be others by now: look at once
         # Some cameras say 0 is their shortest exposure; log exposure needs more than nothing.
         low = max(low, 1e-6)
         self.controller.limits = Limits(low, max(low, high), gain_low, max(gain_low, gain_high))
@@ -105,10 +109,20 @@ class Metering:
             save(self._file, Remembered(self._clock.now(), self._camera, memory, self._circle))
 
     def _look_for_circle(self, shot: Exposure) -> None:
-        """Adopt the first circle seen; afterwards only one that several exposures agree on."""
-        self._seen += 1
-        if self._circle is not None and not self._rivals and self._seen % SEEK_EVERY:
+        """Adopt the first circle seen; afterwards only one that several exposures agree on.
+
+        A frame of other proportions comes from another sensor or region of it: the circle, which
+        is in fractions of the frame, no longer holds.
+        """
+        height, width = shot.pixels.shape[:2]
+        aspect = width / height
+        if self._aspect and abs(aspect / self._aspect - 1) > SAME_ASPECT:
+            self._circle, self._rivals = None, []
+        self._aspect = aspect
+        self._unsought += 1
+        if self._circle is not None and not self._rivals and self._unsought < SEEK_EVERY:
             return
+        self._unsought = 0
         found = find_circle(shot)
         if found is None or self._circle is None:
             self._circle = self._circle or found

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,33 @@ def test_pedestal_is_learned_from_the_border(tmp_path: Path) -> None:
     assert m.learn([fisheye(80.0)], plan)["level"] == pytest.approx(7520 / 65535, rel=0.02)
 
 
+def test_a_sensor_of_other_proportions_has_another_circle(tmp_path: Path) -> None:
+    m = metering(tmp_path)
+    plan, _ = m.plan()
+    m.learn([fisheye(80.0)], plan)
+    other = fisheye(80.0)
+    m.learn([replace(other, pixels=other.pixels[:, 50:250].copy())], plan)
+    assert m._circle is not None
+    assert m._circle.x == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_remembered_circle_is_checked_at_once(tmp_path: Path) -> None:
+    m = metering(tmp_path)
+    plan, _ = m.plan()
+    m.learn([fisheye(80.0)], plan)
+    m.remember()
+    again = metering(tmp_path)
+    for _ in range(AGREEING):
+        again.learn([fisheye(50.0)], plan)
+    assert again._circle is not None
+    assert again._circle.radius * 200 == pytest.approx(50, abs=4)
+
+
 def test_a_circle_is_not_given_up_for_one_odd_frame(tmp_path: Path) -> None:
     m = metering(tmp_path)
     plan, _ = m.plan()
     m.learn([fisheye(80.0)], plan)
-    for _ in range(SEEK_EVERY - 2):
+    for _ in range(SEEK_EVERY - 1):
         m.learn([fisheye(80.0)], plan)
     m.learn([fisheye(50.0)], plan)  # looked at, differs, not believed
     m.learn([fisheye(80.0)], plan)
