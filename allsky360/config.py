@@ -174,9 +174,12 @@ class CaptureSettings(Section):
 class WhiteBalanceSettings(Section):
     """White balance of the display branch."""
 
-    mode: Literal["manual", "grey-sky"] = Field("grey-sky", description="How gains are found.")
-    red: float = Field(1.6, gt=0, le=8, description="Gain of red in manual mode.")
-    blue: float = Field(1.5, gt=0, le=8, description="Gain of blue in manual mode.")
+    mode: Literal["manual", "grey-sky"] = Field(
+        "grey-sky",
+        description="manual: the gains below, always; grey-sky: by day only, the sky's at night.",
+    )
+    red: float = Field(1.35, gt=0, le=8, description="Gain of red that makes daylight white.")
+    blue: float = Field(1.65, gt=0, le=8, description="Gain of blue that makes daylight white.")
 
 
 class ProcessingSettings(Section):
@@ -191,9 +194,9 @@ class ProcessingSettings(Section):
     )
     white_balance: WhiteBalanceSettings = Field(default_factory=WhiteBalanceSettings)
     target_background: float = Field(
-        0.18, gt=0, lt=0.9, description="Display level (0 to 1) the sky background is put at."
+        0.20, gt=0, lt=0.9, description="Display level (0 to 1) the night sky is put at."
     )
-    saturation: float = Field(1.25, ge=0, le=4, description="Colour saturation, 1 keeps it.")
+    saturation: float = Field(1.6, ge=0, le=4, description="Colour saturation, 1 keeps it.")
     jpeg_quality: int = Field(92, ge=10, le=100, description="Quality of display pictures.")
 
 

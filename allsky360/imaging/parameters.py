@@ -27,14 +27,15 @@ class ChainParameters:
     hot_pixel_sigma
         Noise sigmas by which a defect stands out.
     white_balance
-        "manual" takes ``red`` and ``blue`` always; "grey-sky" makes the night sky grey and moves to
-        them towards day, when the sky is blue.
+        "manual" takes ``red`` and ``blue`` always; "grey-sky" makes the night sky nearly grey and
+        moves to them towards day, when the sky is blue.
     red, blue
         Gains of red and blue (green is 1) that make daylight white.
     target_background
         Display level (sRGB code over 255) of the night sky.
     saturation
-        Factor on colour differences in the picture.
+        Factor on colour differences in the picture. Camera colours are paler than the eye's: their
+        filters overlap.
     tone_time_s
         Time constant with which the picture's brightness and colour follow the sky.
     """
@@ -45,10 +46,10 @@ class ChainParameters:
     debayer: Literal["edge-aware", "bilinear"] = "edge-aware"
     hot_pixel_sigma: float = 8.0
     white_balance: Literal["manual", "grey-sky"] = "grey-sky"
-    red: float = 1.6
-    blue: float = 1.5
-    target_background: float = 0.18
-    saturation: float = 1.25
+    red: float = 1.35
+    blue: float = 1.65
+    target_background: float = 0.20
+    saturation: float = 1.6
     tone_time_s: float = 90.0
 
     def digest(self) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 
 from allsky360.imaging.parameters import ChainParameters
 from allsky360.imaging.scene import Scene, luminance_of
-from allsky360.imaging.white_balance import grey_gains, mix_gains
+from allsky360.imaging.white_balance import mix_gains, night_gains
 from allsky360.model import Exposure
 
-VERSION = 1
+VERSION = 2
 
 FORGET_S = 900.0
 """After a gap as long as this the picture starts afresh."""
@@ -36,7 +36,7 @@ DAY_BACKGROUND = 0.45
 OVEREXPOSED_BACKGROUND = 0.85
 """Display level of a sky that is saturated: it must look overexposed."""
 
-BLACK_SHARE = 0.6
+BLACK_SHARE = 0.5
 """Black point as a share of the darkest sky: the zenith stays visibly above black."""
 
 BLACK_DEPTH = 2.0
@@ -151,7 +151,7 @@ def measure_tone(
     elif parameters.white_balance == "manual":
         gains = fixed
     else:
-        gains = mix_gains(grey_gains(scene.background, offset), fixed, daylight)
+        gains = mix_gains(night_gains(scene.background, offset), fixed, daylight)
     balanced = (scene.small - np.asarray(offset, np.float32)) * np.asarray(gains, np.float32)
     luminance = luminance_of(balanced)[scene.sky]
     background = (np.asarray(scene.background) - offset) * np.asarray(gains)

@@ -21,7 +21,7 @@ from allsky360.imaging.parameters import ChainParameters, parameters_from
 from allsky360.imaging.pipeline import Developed, develop
 from allsky360.imaging.stretch import luminance_curve, solve_bend
 from allsky360.imaging.tone import Tone, daylight_share, smooth_tone
-from allsky360.imaging.white_balance import grey_gains, mix_gains
+from allsky360.imaging.white_balance import NIGHT_TINT, grey_gains, mix_gains, night_gains
 from allsky360.model import Bracket, Exposure, Site
 
 WHEN = datetime(2026, 1, 1, 2, 3, 4, 567000, tzinfo=UTC)
@@ -67,10 +67,11 @@ def sky_level(developed: Developed) -> np.ndarray:
     return np.median(developed.picture[150:330, 230:410].reshape(-1, 3), axis=0)
 
 
-def test_night_sky_is_neutral_and_at_its_target() -> None:
-    level = sky_level(night())
-    assert level.mean() / 255 == pytest.approx(0.18, abs=0.04)
-    assert np.ptp(level) <= 4
+def test_night_sky_is_faintly_blue_and_at_its_target() -> None:
+    red, green, blue = level = sky_level(night())
+    assert level.mean() / 255 == pytest.approx(0.20, abs=0.04)
+    assert red < green < blue
+    assert np.ptp(level) <= 14
 
 
 def test_linear_is_calibrated_radiance() -> None:
@@ -162,7 +163,7 @@ def test_unknown_pedestal_is_read_off_the_border() -> None:
     level, source = pedestal_of(developed)
     assert source == "border"
     assert level == pytest.approx(BLACK, abs=3.0)
-    assert np.ptp(sky_level(developed)) <= 5
+    np.testing.assert_allclose(sky_level(developed), sky_level(night()), atol=4)
     assert developed.picture[:20, :20].mean() < 8
 
 
@@ -244,6 +245,8 @@ def test_gains_and_daylight() -> None:
     assert grey_gains((0.5, 1.0, 2.0), (0.0, 0.0, 0.0)) == pytest.approx((2.0, 1.0, 0.5))
     assert grey_gains((0.1, 0.0, 0.1), (0.0, 0.0, 0.0)) == (1.0, 1.0, 1.0)
     assert grey_gains((0.01, 1.0, 1e-9), (0.0, 0.0, 0.0)) == (4.0, 1.0, 1.0)
+    assert night_gains((0.6, 0.6, 0.6), (0.1, 0.1, 0.1)) == pytest.approx(NIGHT_TINT)
+    assert night_gains((0.5,), (0.0,)) == (1.0,)
     assert mix_gains((1.0,), (4.0,), 0.5) == pytest.approx((2.0,))
     assert daylight_share(-3.0) == 0.0
     assert daylight_share(3.0) == 1.0
