@@ -159,3 +159,10 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> No
     assert not gpu_available()
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert not gpu_available()
+
+
+def test_a_memory_limit_that_is_none_is_one_clear_error(settings: Settings) -> None:
+    dask = settings.dask.model_copy(update={"memory_limit": "a lot"})
+    with pytest.raises(ClusterError, match="did not start") as caught:
+        make_cluster(dask, preload=())
+    assert "memory_limit" in caught.value.mend
