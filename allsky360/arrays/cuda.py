@@ -84,7 +84,8 @@ extern "C" __global__ void colour_planes(
 def _kernels() -> Any:
     import cupy
 
-    return cupy.RawModule(code=SOURCE, options=("--std=c++11",))
+    # No --std: CuPy and NVRTC choose their own, and the source is valid in every one of them.
+    return cupy.RawModule(code=SOURCE)
 
 
 def _grid(h: int, w: int) -> tuple[tuple[int, int], tuple[int, int]]:

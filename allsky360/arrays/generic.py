@@ -30,6 +30,18 @@ def on_device_of(array: Array, values: Any, dtype: str = "float32") -> Array:
     )
 
 
+def _clamp(x: Array, low: float, high: float) -> Array:
+    """Limit values to ``[low, high]``.
+
+    Not ``xp.clip``: array-api-compat writes that one with boolean-mask assignments, for each of
+    which CuPy waits for the device.
+    """
+    xp = _xp(x)
+    device = array_api_compat.device(x)
+    bottom, top = (xp.asarray(v, dtype=x.dtype, device=device) for v in (low, high))
+    return xp.minimum(xp.maximum(x, bottom), top)
+
+
 def _mirror(n: int, pad: int) -> list[int]:
     """Indices that extend an axis by ``pad`` on both sides, mirrored about the edge samples."""
     if n == 1:
@@ -119,7 +131,7 @@ def remap(image: Array, x: Array, y: Array) -> Array:
         for dx, wx in ((0, 1.0 - fx), (1, fx)):
             jx, jy = ix + dx, iy + dy
             inside = (jx >= 0) & (jx < w) & (jy >= 0) & (jy < h)
-            index = xp.clip(jy, 0, h - 1) * w + xp.clip(jx, 0, w - 1)
+            index = _clamp(jy, 0, h - 1) * w + _clamp(jx, 0, w - 1)
             weight = wx * wy * xp.astype(inside, image.dtype)
             total = total + xp.take(flat, xp.reshape(index, (-1,)), axis=0) * xp.reshape(
                 weight, (-1, 1)
@@ -271,7 +283,7 @@ def merge_weighted(
     trust = []
     clipped = None
     for k, peak in enumerate(peaks):
-        t = xp.clip((peak / full[k] - knee[0]) / (knee[1] - knee[0]), 0.0, 1.0)
+        t = _clamp((peak / full[k] - knee[0]) / (knee[1] - knee[0]), 0.0, 1.0)
         s = 1.0 - t * t * (3.0 - 2.0 * t)
         if k == shortest:
             clipped = xp.astype(xp.round(255.0 * (1.0 - s)), xp.uint8)
@@ -306,7 +318,7 @@ def render(
         luminance = v[..., 0]
     else:
         luminance = LUMA[0] * v[..., 0] + LUMA[1] * v[..., 1] + LUMA[2] * v[..., 2]
-    light = _curve(xp.clip(luminance / white, 0.0, 1.0), curve)
+    light = _curve(_clamp(luminance / white, 0.0, 1.0), curve)
     if v.shape[2] == 1:
         out = xp.stack([light, light, light], axis=-1)
     else:
@@ -319,7 +331,7 @@ def render(
         strength = xp.minimum(strength, room)
         strength = xp.minimum(strength, 1.0 / xp.maximum(-low, one * 1e-6))
         out = light[..., None] * (1.0 + strength[..., None] * d)
-    out = xp.clip(out, 0.0, 1.0)
+    out = _clamp(out, 0.0, 1.0)
     bent = 1.055 * out ** (1.0 / 2.4) - 0.055
     encoded = xp.where(out <= 0.0031308, 12.92 * out, bent)
     return xp.astype(xp.round(255.0 * encoded), xp.uint8)
@@ -331,7 +343,7 @@ def _curve(y: Array, curve: Any) -> Array:
     table = on_device_of(y, curve)
     n = table.shape[0]
     position = xp.sqrt(y) * (n - 1)
-    index = xp.clip(xp.astype(position, xp.int64), 0, n - 2)
+    index = _clamp(xp.astype(position, xp.int64), 0, n - 2)
     part = position - xp.astype(index, y.dtype)
     flat = xp.reshape(index, (-1,))
     low = xp.reshape(xp.take(table, flat, axis=0), y.shape)
