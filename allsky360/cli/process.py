@@ -51,7 +51,8 @@ def _slice(text: str) -> slice:
         raise typer.BadParameter(f"{text!r} is not A:B", param_hint="--frames") from error
     if len(parts) > 2 or any(n is not None and n < 0 for n in numbers):
         raise typer.BadParameter(f"{text!r} is not A:B", param_hint="--frames")
-    if len(parts) == 1:
-        start = numbers[0] or 0
-        return slice(start, start + 1)
-    return slice(numbers[0], numbers[1])
+    first = numbers[0] or 0
+    last = first + 1 if len(parts) == 1 else numbers[1]
+    if last is not None and last <= first:
+        raise typer.BadParameter(f"{text!r} names no frame: B is not in it", param_hint="--frames")
+    return slice(first, last)

@@ -33,7 +33,9 @@ def verify(
     ]
     if not folders:
         raise ArchiveError(f"nothing to verify below {archive.root}.", mend="Check storage.root.")
-    table = Table("severity", "where", "what", "mend")
+    table = Table()
+    for name in ("severity", "where", "what", "mend"):
+        table.add_column(name, overflow="fold")  # a cut path would not say where
     errors = 0
     for folder in folders:
         problems = verify_night(folder, deep=not quick)
