@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from allsky360.config import DaskSettings, Settings
 from allsky360.errors import AllskyError
+from allsky360.net import netloc
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -116,8 +117,7 @@ def scheduler_address(settings: Settings) -> str:
     d = settings.dask
     if d.scheduler:
         return d.scheduler
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(d.host, d.host)
-    return f"tcp://[{host}]:{d.port}" if ":" in host else f"tcp://{host}:{d.port}"
+    return f"tcp://{netloc(d.host, d.port)}"
 
 
 def connect(settings: Settings, *, timeout_s: float | None = None) -> Client:

@@ -22,6 +22,7 @@ from allsky360.clock import Clock
 from allsky360.config import Settings, clock_from, site_from
 from allsky360.errors import SettingsError
 from allsky360.model import Site
+from allsky360.net import netloc
 
 T = TypeVar("T")
 
@@ -123,9 +124,8 @@ def open_service(settings: Settings) -> Service:
     except SettingsError:
         site = None
     o = settings.owner
-    host = "127.0.0.1" if o.host in ("0.0.0.0", "::", "") else o.host
     store, feed, clock = Store(settings.storage.root), Feed(), clock_from(settings)
-    owner = OwnerProbe(f"http://{f'[{host}]' if ':' in host else host}:{o.port}")
+    owner = OwnerProbe(f"http://{netloc(o.host, o.port)}")
     return Service(
         settings=settings,
         store=store,

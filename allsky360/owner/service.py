@@ -20,6 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from allsky360.config import Settings, clock_from, site_from
 from allsky360.errors import AllskyError
+from allsky360.net import reachable
 from allsky360.owner.burst import Burst
 from allsky360.owner.loop import Owner
 from allsky360.sky.ephemeris import sun_altitude_deg
@@ -138,8 +139,7 @@ def camera_address(settings: Settings) -> tuple[str, int]:
     """Return host and port of the camera server; without one, those of our simulator."""
     if settings.camera.host:
         return settings.camera.host, settings.camera.port
-    host = settings.simulator.host
-    return ("127.0.0.1" if host in ("0.0.0.0", "::", "") else host), settings.simulator.port
+    return reachable(settings.simulator.host), settings.simulator.port
 
 
 def owner_from(settings: Settings) -> Owner:

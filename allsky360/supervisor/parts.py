@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from allsky360.config import ENV_PREFIX, Settings
+from allsky360.net import netloc
 from allsky360.simulator.demo import night_site_now
 from allsky360.supervisor.prefect_env import prefect_environment
 
@@ -85,23 +86,25 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
     owner_after: tuple[str, ...] = ()
     if not settings.camera.host:
         s = settings.simulator
+        indigo = netloc(s.host, s.port)
         found.append(
             Part(
                 "simulator",
                 (*cli, "simulate"),
-                address=f"indigo://{s.host}:{s.port}",
-                probe=f"tcp://{s.host}:{s.port}",
+                address=f"indigo://{indigo}",
+                probe=f"tcp://{indigo}",
                 port=(s.host, s.port, "simulator.port"),
             )
         )
         owner_after = ("simulator",)
     o, a, d, p = settings.owner, settings.api, settings.dask, settings.prefect
+    owner, api = owner_status_url(settings), f"http://{netloc(a.host, a.port)}"
     found.append(
         Part(
             "owner",
             (*cli, "owner"),
-            address=f"http://{o.host}:{o.port}/status",
-            probe=f"http://{o.host}:{o.port}/status",
+            address=owner,
+            probe=owner,
             port=(o.host, o.port, "owner.port"),
             after=owner_after,
         )
@@ -110,13 +113,14 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
         Part(
             "api",
             (*cli, "api"),
-            address=f"http://{a.host}:{a.port}/",
-            probe=f"http://{a.host}:{a.port}/api/v1/health",
+            address=f"{api}/",
+            probe=f"{api}/api/v1/health",
             port=(a.host, a.port, "api.port"),
         )
     )
     runner_after: tuple[str, ...] = ("owner",)
     if not p.url:
+        ui = f"http://{netloc(p.host, p.port)}"
         found.append(
             Part(
                 "prefect",
@@ -131,8 +135,8 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
                     "--port",
                     str(p.port),
                 ),
-                address=f"http://{p.host}:{p.port}/",
-                probe=f"http://{p.host}:{p.port}/api/health",
+                address=f"{ui}/",
+                probe=f"{ui}/api/health",
                 port=(p.host, p.port, "prefect.port"),
                 environment=prefect,
             )
@@ -143,8 +147,8 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
             Part(
                 "dask",
                 (*cli, "cluster"),
-                address=f"http://{d.host}:{d.dashboard_port}/status",
-                probe=f"tcp://{d.host}:{d.port}",
+                address=f"http://{netloc(d.host, d.dashboard_port)}/status",
+                probe=f"tcp://{netloc(d.host, d.port)}",
                 port=(d.host, d.port, "dask.port"),
             )
         )
@@ -160,6 +164,16 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
         )
     )
     return tuple(found)
+
+
+def owner_status_url(settings: Settings) -> str:
+    """Return where the owner of this machine tells its state."""
+    return f"http://{netloc(settings.owner.host, settings.owner.port)}/status"
+
+
+def latest_url(settings: Settings) -> str:
+    """Return where the read service of this machine tells of the newest frame."""
+    return f"http://{netloc(settings.api.host, settings.api.port)}/api/v1/latest"
 
 
 def _prepend(first: str, rest: str | None) -> str:

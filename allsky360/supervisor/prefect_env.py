@@ -9,8 +9,8 @@ from __future__ import annotations
 import socket
 
 from allsky360.config import Settings
+from allsky360.net import netloc, reachable
 
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
 DAY_S = 86_400
 EVENT_DAYS = 3  # events feed automations and the event page; a burst leaves dozens
 
@@ -21,7 +21,7 @@ def prefect_api_url(settings: Settings) -> str:
     if p.url:
         url = p.url.rstrip("/")
         return url if url.endswith("/api") else f"{url}/api"
-    return f"http://{_reachable(p.host)}:{p.port}/api"
+    return f"http://{netloc(p.host, p.port)}/api"
 
 
 def prefect_environment(settings: Settings) -> dict[str, str]:
@@ -62,13 +62,7 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_LOGGING_COLORS": "false",
     }
-    if not p.url and p.host in WILDCARDS:  # the browser of another machine must find the API
+    if not p.url and reachable(p.host) != p.host:
+        # the browser of another machine must find the API
         environment["PREFECT_UI_API_URL"] = f"http://{socket.getfqdn()}:{p.port}/api"
     return environment
-
-
-def _reachable(host: str) -> str:
-    """Return an address a client on this machine can use for a bind address."""
-    if host in WILDCARDS:
-        return WILDCARDS[host]
-    return f"[{host}]" if ":" in host else host
