@@ -1,8 +1,9 @@
-"""Ask a part whether it lives, and a port who holds it."""
+"""Ask a part whether it lives, and a port whether it is free."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from urllib.parse import urlsplit
 
@@ -26,19 +27,31 @@ async def answers(probe: str, client: httpx.AsyncClient) -> bool:
             await writer.wait_closed()
             return True
         reply = await client.get(probe, timeout=TIMEOUT_S)
-    except (OSError, TimeoutError, httpx.HTTPError):
+    except (OSError, httpx.HTTPError, httpx.InvalidURL):
         return False
     return reply.status_code < 500
 
 
-def port_holder(host: str, port: int) -> str | None:
-    """Say who listens on a TCP port; None when it is free."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+def port_obstacle(host: str, port: int, key: str) -> str | None:
+    """Say what keeps a part from listening on a port, and the mend; None when nothing does.
+
+    Parameters
+    ----------
+    key
+        The port's settings key, such as ``api.port``.
+    """
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             s.bind((host, port))
-        except OSError as error:
-            return _holder_name(port) or (error.strerror or "another program")
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            section = key.partition(".")[0]
+            return (
+                f"cannot listen on {host}:{port}: {error.strerror}; change {section}.host or {key}"
+            )
+        holder = _holder_name(port) or "another program"
+        return f"port {port} is in use by {holder}; stop it or change {key}"
     return None
 
 

@@ -8,6 +8,8 @@ import ctypes
 import logging
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -18,13 +20,15 @@ from pathlib import Path
 import httpx
 
 from allsky360.supervisor.parts import Part
-from allsky360.supervisor.probe import answers, port_holder
+from allsky360.supervisor.probe import answers, port_obstacle
 
 BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 STEADY_S = 60.0  # a part that answered this long starts again at the first back-off step
 PROBE_EVERY_S = 2.0
 UNANSWERED_S = 60.0  # a part that stopped answering this long is restarted
 STOP_S = 15.0
+BLOCKED_S = 5.0
+LAST_WORDS_S = 2.0  # for what an ended part wrote last
 _PR_SET_PDEATHSIG = 1
 
 
@@ -74,19 +78,24 @@ class Keeper:
     async def run(self) -> None:
         """Start the part, watch it, restart it; return after :meth:`stop`."""
         failures = 0
-        async with httpx.AsyncClient() as client:
+        # a proxy from the environment has no business between the parts
+        async with httpx.AsyncClient(trust_env=False) as client:
             while not self._stop.is_set():
                 if not await self._may_start():
                     continue
-                process = await self._start()
-                steady = await self._watch(process, client)
+                try:
+                    process = await self._start()
+                except (OSError, subprocess.SubprocessError) as error:
+                    steady, why = False, f"cannot be started: {error}"
+                else:
+                    steady = await self._watch(process, client)
+                    why = self._why(process)
                 if self._stop.is_set():
-                    await self._end(process)
                     break
                 failures = 0 if steady else failures + 1
                 delay = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
                 self.status.restarts += 1
-                self._change("restarting", f"{self._why(process)}; again in {delay:.0f} s")
+                self._change("restarting", f"{why}; again in {delay:.0f} s")
                 await self._pause(delay)
         self._change("stopped")
 
@@ -99,12 +108,10 @@ class Keeper:
             return False
         if part.port is not None:
             host, port, key = part.port
-            holder = port_holder(host, port)
-            if holder is not None:
-                self._change(
-                    "blocked", f"port {port} is in use by {holder}; stop it or change {key}"
-                )
-                await self._pause(5.0)
+            obstacle = port_obstacle(host, port, key)
+            if obstacle is not None:
+                self._change("blocked", obstacle)
+                await self._pause(BLOCKED_S)
                 return False
         return True
 
@@ -127,7 +134,7 @@ class Keeper:
         return process
 
     async def _watch(self, process: asyncio.subprocess.Process, client: httpx.AsyncClient) -> bool:
-        """Return when the process ended or must be ended; True when it had run steadily."""
+        """Follow the process until it has ended, or end it; True when it had run steadily."""
         reader = asyncio.create_task(self._drain(process))
         stopping = asyncio.create_task(self._stop.wait())
         ended = asyncio.create_task(process.wait())
@@ -139,7 +146,8 @@ class Keeper:
                 timeout=PROBE_EVERY_S if first_answer else 0.3,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if stopping.done() or ended.done():
+            # the process may have ended while a child of it holds the pipe open
+            if stopping.done() or process.returncode is not None:
                 break
             now = time.monotonic()
             if await answers(self.status.part.probe, client):
@@ -157,13 +165,11 @@ class Keeper:
                 self.status.healthy = False
                 self._change("not answering")
         self.status.healthy = False
-        stopping.cancel()
-        if ended.done():
-            reader.cancel()
-        else:
-            ended.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(stopping, ended, return_exceptions=True)
+        await self._end(process)
+        await asyncio.wait({reader}, timeout=LAST_WORDS_S)
+        for task in (reader, stopping, ended):
+            task.cancel()
+        await asyncio.gather(reader, stopping, ended, return_exceptions=True)
         return first_answer is not None and time.monotonic() - first_answer > STEADY_S
 
     async def _drain(self, process: asyncio.subprocess.Process) -> None:
@@ -190,18 +196,20 @@ class Keeper:
                 self._log.warning("did not stop within %s s: killed", STOP_S)
         # whatever the part left behind in its group (Dask workers, flow runs) goes with it
         _signal_group(process.pid, signal.SIGKILL)
-        await process.wait()
+        with contextlib.suppress(TimeoutError):  # a disk that hangs can hold even a killed process
+            await asyncio.wait_for(process.wait(), STOP_S)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
 
     def _why(self, process: asyncio.subprocess.Process) -> str:
-        _signal_group(process.pid, signal.SIGKILL)
         code = process.returncode
         if self._reason:
             return self._reason
-        if code is not None and code < 0:
+        if code is None:
+            return f"process {process.pid} does not end even when killed"
+        if code < 0:
             return f"ended by {signal.Signals(-code).name}"
         last = self._tail[-1][:160] if self._tail else ""
         return f"ended with status {code}" + (f" ({last})" if last else "")
@@ -214,9 +222,21 @@ class Keeper:
             self._on_change(self.status)
 
 
+class _PartLog(RotatingFileHandler):
+    """A log that, where it cannot be written, says so once and not with every line."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Take note of a line that was not written."""
+        if not self._told:
+            self._told = True
+            sys.stderr.write(f"{self.baseFilename} is not written: {sys.exc_info()[1]}\n")
+
+
 def _log_to(name: str, file: Path) -> logging.Logger:
     log = logging.Logger(f"part.{name}")  # not in the tree: it must not reach the terminal
-    handler = RotatingFileHandler(file, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
+    handler = _PartLog(file, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     handler.formatter.converter = time.gmtime  # type: ignore[union-attr]
     log.addHandler(handler)

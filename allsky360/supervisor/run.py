@@ -7,15 +7,22 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import httpx
 from rich.console import Console
 from rich.live import Live
 
 from allsky360.config import Settings, load_settings, site_from
+from allsky360.errors import AllskyError
 from allsky360.supervisor import view
-from allsky360.supervisor.parts import clock_environment, demo_environment, parts_of
+from allsky360.supervisor.parts import (
+    clock_environment,
+    demo_environment,
+    latest_url,
+    owner_status_url,
+    parts_of,
+)
 from allsky360.supervisor.process import Keeper, PartState
 
 REFRESH_S = 1.0
@@ -28,6 +35,8 @@ def up(settings: Settings, console: Console | None = None) -> None:
     ------
     SettingsError
         A real camera without a site, or wrong settings.
+    AllskyError
+        ``storage.root`` cannot be written.
     """
     # Children read the same settings; what is decided here reaches them through the environment.
     os.environ.update(demo_environment(settings))
@@ -40,8 +49,6 @@ def up(settings: Settings, console: Console | None = None) -> None:
 async def _run(settings: Settings, console: Console) -> None:
     site = site_from(settings)
     root = settings.storage.root.absolute()
-    logs = root / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
     progress = view.Progress(
         site=f"{site.name or 'site'} {site.latitude_deg:+.2f} {site.longitude_deg:+.2f}",
         archive=str(root),
@@ -57,23 +64,34 @@ async def _run(settings: Settings, console: Console) -> None:
         if not live:
             console.print(view.change_line(status), highlight=False, soft_wrap=True)
 
-    keepers = [Keeper(p, {}, logs / f"{p.name}.log", states, changed) for p in parts_of(settings)]
+    logs = root / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        keepers = [
+            Keeper(p, {}, logs / f"{p.name}.log", states, changed) for p in parts_of(settings)
+        ]
+    except OSError as error:
+        raise AllskyError(
+            f"storage.root {root} cannot be written: {error.filename}: {error.strerror}.",
+            mend="Mend its permissions or mount, or set another storage.root.",
+        ) from error
     states.update({k.status.part.name: k.status for k in keepers})
     tasks = [asyncio.create_task(k.run()) for k in keepers]
     try:
-        await _watch(settings, progress, states.values(), stop, console, live)
+        await _watch(settings, progress, states, stop, console, live)
     finally:
         # last part first: nobody asks a part that is gone already
         for keeper, task in zip(reversed(keepers), reversed(tasks), strict=True):
             keeper.stop()
-            await task
+            await asyncio.wait({task})
         console.print("allsky360 stopped")
+    await asyncio.gather(*tasks)  # a keeper that broke down kept no other from being stopped
 
 
 async def _watch(
     settings: Settings,
     progress: view.Progress,
-    states: Iterable[PartState],
+    states: Mapping[str, PartState],
     stop: asyncio.Event,
     console: Console,
     live: bool,
@@ -81,11 +99,11 @@ async def _watch(
     shown = Live(console=console, auto_refresh=False, transient=False) if live else None
     seen: object = None
     with shown or contextlib.nullcontext():
-        async with httpx.AsyncClient(timeout=3.0) as client:
+        async with httpx.AsyncClient(timeout=3.0, trust_env=False) as client:
             while not stop.is_set():
-                await _ask(settings, progress, client)
+                await _ask(settings, progress, states, client)
                 if shown is not None:
-                    shown.update(view.render(list(states), progress), refresh=True)
+                    shown.update(view.render(list(states.values()), progress), refresh=True)
                 elif progress.latest is not None and progress.latest.get("id") != seen:
                     seen = progress.latest.get("id")
                     console.print(view.frame_line(progress), highlight=False, soft_wrap=True)
@@ -93,11 +111,21 @@ async def _watch(
                     await asyncio.wait_for(stop.wait(), REFRESH_S)
 
 
-async def _ask(settings: Settings, progress: view.Progress, client: httpx.AsyncClient) -> None:
-    """Read the owner's status and the newest frame; no answer is shown, not raised."""
-    o, a = settings.owner, settings.api
-    progress.owner = await _json(client, f"http://{o.host}:{o.port}/status")
-    latest = await _json(client, f"http://{a.host}:{a.port}/api/v1/latest")
+async def _ask(
+    settings: Settings,
+    progress: view.Progress,
+    states: Mapping[str, PartState],
+    client: httpx.AsyncClient,
+) -> None:
+    """Read the owner's status and the newest frame; no answer is shown, not raised.
+
+    Only parts of ours are asked: on a port that blocks one, another program answers.
+    """
+    progress.owner = latest = None
+    if states["owner"].healthy:
+        progress.owner = await _json(client, owner_status_url(settings))
+    if states["api"].healthy:
+        latest = await _json(client, latest_url(settings))
     if latest is not None:
         if progress.first_frame_s is None:
             progress.first_frame_s = time.monotonic() - progress.started

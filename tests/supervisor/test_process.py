@@ -17,7 +17,7 @@ import pytest
 
 from allsky360.supervisor import process as process_module
 from allsky360.supervisor.parts import Part
-from allsky360.supervisor.probe import port_holder
+from allsky360.supervisor.probe import port_obstacle
 from allsky360.supervisor.process import Keeper, PartState
 
 SERVER = (
@@ -82,7 +82,7 @@ async def test_a_killed_part_comes_back(tmp_path: Path, free_port: Callable[[], 
         assert house.states["web"].restarts == 1
         assert any("SIGKILL" in detail for _, _, detail in house.changes)
     assert house.states["web"].state == "stopped"
-    assert port_holder("127.0.0.1", port) is None
+    assert port_obstacle("127.0.0.1", port, "api.port") is None
 
 
 async def test_last_words_of_a_failing_part_are_shown(tmp_path: Path) -> None:
@@ -122,6 +122,56 @@ async def test_a_taken_port_is_named_with_the_setting_to_change(
             assert str(port) in detail
             assert "change api.port" in detail
             assert f"pid {os.getpid()}" in detail
+
+
+def test_an_address_of_another_machine_is_not_called_taken() -> None:
+    told = port_obstacle("203.0.113.7", 9, "api.port")
+    assert told is not None
+    assert "in use" not in told
+    assert "change api.host" in told
+
+
+async def test_a_part_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    part = Part("ghost", (str(tmp_path / "no-such-program"),))
+    async with House(tmp_path, part) as house:
+        await until(lambda: house.states["ghost"].restarts >= 2)
+    assert any("cannot be started" in d and "no-such-program" in d for _, _, d in house.changes)
+    assert house.states["ghost"].state == "stopped"
+
+
+async def test_a_killed_part_whose_child_lives_on_comes_back_without_waiting(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import subprocess,sys,time;"
+        "c=subprocess.Popen([sys.executable,'-c','import time;time.sleep(99)']);"  # holds the pipe
+        "print('child',c.pid,flush=True);time.sleep(99)"
+    )
+    log = tmp_path / "parent.log"
+    async with House(tmp_path, Part("parent", python(code))) as house:
+        await until(lambda: log.exists() and "child" in log.read_text())
+        child = int(log.read_text().split("child ")[1].split()[0])
+        first = house.states["parent"].pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: house.states["parent"].pid not in (None, first), 10.0)
+        assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+
+
+def test_a_log_that_cannot_be_written_says_so_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = process_module._log_to("web", tmp_path / "web.log")
+
+    def full(_: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(log.handlers[0].stream, "write", full)  # type: ignore[attr-defined]
+    log.info("one")
+    log.info("two")
+    told = capsys.readouterr().err
+    assert told.count("No space left on device") == told.count("\n") == 1
+    assert "web.log" in told
 
 
 async def test_children_of_a_stopped_part_go_with_it(tmp_path: Path) -> None:
