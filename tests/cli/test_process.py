@@ -17,5 +17,5 @@ def test_frames(text: str, wanted: list[int]) -> None:
 
 @pytest.mark.parametrize("text", ["x", "1:2:3", "-1", "3:1", "2:2", ":0", "1.5"])
 def test_frames_that_name_none_are_refused(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="is not A:B|names no frame"):
+    with pytest.raises(typer.BadParameter, match=r"is not A:B|names no frame"):
         _slice(text)
