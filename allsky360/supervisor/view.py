@@ -39,10 +39,14 @@ class Progress:
 
 
 def render(states: Sequence[PartState], progress: Progress) -> RenderableType:
-    """Build the whole view."""
+    """Build the whole view.
+
+    In a narrow terminal only addresses are cut, so that a part stays one line; what ails it stands
+    below the table, where it has the whole width.
+    """
     table = Table(expand=False, pad_edge=False, box=None)
-    for heading in ("part", "state", "for", "restarts", "address", ""):
-        table.add_column(heading, overflow="fold")
+    for heading, least in (("part", 9), ("state", 13), ("for", 6), ("restarts", 0), ("address", 0)):
+        table.add_column(heading, no_wrap=True, min_width=least)
     for s in states:
         table.add_row(
             s.part.name,
@@ -50,11 +54,15 @@ def render(states: Sequence[PartState], progress: Progress) -> RenderableType:
             duration(time.monotonic() - s.since),
             str(s.restarts) if s.restarts else "",
             s.part.address,
-            s.detail,
         )
     lines: list[RenderableType] = [
         Text(f"allsky360  {progress.site}   archive {progress.archive}", style="bold"),
         table,
+        *(
+            Text(f"{s.part.name:9} {s.detail}", COLOURS.get(s.state, ""))
+            for s in states
+            if s.detail
+        ),
         Text(camera_line(progress.owner)),
         Text(frame_line(progress)),
         Text("Ctrl-C stops everything cleanly.", style="dim"),

@@ -10,8 +10,8 @@ from allsky360.supervisor.process import PartState
 from allsky360.supervisor.view import Progress, change_line, duration, render
 
 
-def shown(progress: Progress, *states: PartState) -> str:
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+def shown(progress: Progress, *states: PartState, width: int = 160) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(render(states, progress))
     return console.export_text()
 
@@ -39,6 +39,17 @@ def test_parts_faults_and_frames_are_named() -> None:
     assert "night: 10 s, 2.5 s at gain 100" in text
     assert "2026-11-22/000004" in text
     assert "first one 41 s after the start" in text
+
+
+def test_a_narrow_terminal_breaks_no_word_but_addresses() -> None:
+    state = PartState(Part("simulator", ("x",), address="http://127.0.0.1:8361/status"))
+    state.set("not answering")
+    blocked = PartState(Part("api", ("x",)))
+    blocked.set("blocked", "port 8360 is in use by python3 (pid 12345); stop it or change api.port")
+    text = shown(Progress("La Palma", "/data"), state, blocked, width=60)
+    for word in ("simulator", "not answering", "restarts", "http://", "python3 (pid", "api.port"):
+        assert word in text
+    assert len(text.splitlines()) < 12
 
 
 @pytest.mark.parametrize(
