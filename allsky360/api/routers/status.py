@@ -17,6 +17,7 @@ from allsky360.api.problems import responses
 from allsky360.api.service import Service, ServiceDep
 from allsky360.api.store import FrameInfo
 from allsky360.api.view import site_info, sky_info
+from allsky360.net import netloc
 
 router = APIRouter(prefix="/status", tags=["status"])
 
@@ -89,10 +90,10 @@ def _storage(root: Path, min_free_gb: float) -> Storage:
 
 def _links(service: Service) -> dict[str, str]:
     p, d = service.settings.prefect, service.settings.dask
-    prefect = p.url.rstrip("/").removesuffix("/api") or f"http://{p.host}:{p.port}"
+    prefect = p.url.rstrip("/").removesuffix("/api") or f"http://{netloc(p.host, p.port)}"
     links = {"latest": f"{API}/latest", "docs": "/docs", "prefect": prefect}
     if not d.scheduler:
-        links["dask"] = f"http://{d.host}:{d.dashboard_port}/status"
+        links["dask"] = f"http://{netloc(d.host, d.dashboard_port)}/status"
     else:
         host = d.scheduler.split("://")[-1].rsplit(":", 1)[0]
         links["dask"] = f"http://{host}:{d.dashboard_port}/status"
