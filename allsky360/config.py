@@ -26,6 +26,8 @@ ENV_FILE = "ALLSKY360_CONFIG"
 DEFAULT_FILE = Path("allsky360.toml")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Corner = Annotated[int, Field(ge=0, le=65535)]
+Side = Annotated[int, Field(ge=2, le=65535)]
 
 
 class Section(BaseModel):
@@ -72,7 +74,7 @@ class CameraSettings(Section):
     mode: str = Field("", description="CCD_MODE item to select (label or name); empty keeps it.")
     bits_per_pixel: int = Field(16, ge=8, le=32, description="Depth asked of the camera.")
     binning: int = Field(1, ge=1, le=8, description="Pixels combined per axis.")
-    roi: tuple[int, int, int, int] | None = Field(
+    roi: tuple[Corner, Corner, Side, Side] | None = Field(
         None, description="left, top, width, height in unbinned pixels; left out: whole sensor."
     )
     offset: float | None = Field(None, ge=0, le=100_000, description="Camera offset (black level).")

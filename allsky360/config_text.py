@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import annotated_types
 from pydantic import BaseModel, ValidationError
@@ -53,6 +53,8 @@ def _type_words(kind: Any) -> str:
         return "one of " + ", ".join(json.dumps(a) for a in arguments)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_type_words(a) for a in arguments if a is not type(None))
+    if origin is Annotated:
+        return _type_words(arguments[0])
     if origin is tuple:
         return f"list of {len(arguments)} {_type_words(arguments[0])}s"
     names = {float: "number", int: "whole number", bool: "true or false", str: "text", Path: "path"}

@@ -124,6 +124,33 @@ class TestOpen:
         assert (exposure.binning, exposure.offset) == (2, 30)
         await camera.close()
 
+    async def test_a_binning_that_undoes_the_mode_is_refused(
+        self, server: FakeIndigo, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        take = server._set
+
+        def couple(kind: str, name: str, values: dict[str, object]) -> None:
+            if name == "CCD_BIN":  # as INDIGO's base driver does
+                server.send(server.message("CCD_MODE", RAW16=False, RAW8=True))
+            take(kind, name, values)
+
+        monkeypatch.setattr(server, "_set", couple)
+        with pytest.raises(BadProperty, match=r"left mode 'RAW16' for 'RAW8'.*camera\.binning"):
+            await camera_of(server, mode="RAW16", binning=2).open()
+
+    async def test_a_region_off_the_sensor_names_the_setting(self, server: FakeIndigo) -> None:
+        server.alert["CCD_FRAME"] = "out of range"
+        with pytest.raises(CameraAlert, match=r"refuses CCD_FRAME.*out of range.*camera\.roi"):
+            await camera_of(server, roi=(8, 0, 16, 12)).open()
+
+    async def test_an_offset_another_client_changed_is_put_back(self, server: FakeIndigo) -> None:
+        camera = camera_of(server, offset=30)
+        await camera.open()
+        server.send(server.message("CCD_OFFSET", OFFSET=7))
+        await asyncio.sleep(0.05)
+        assert (await camera.expose(0.01)).offset == 30
+        await camera.close()
+
     async def test_8_bits(self, server: FakeIndigo) -> None:
         camera = camera_of(server, bits_per_pixel=8)
         await camera.open()

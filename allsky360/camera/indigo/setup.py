@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from allsky360.camera.errors import BadProperty
+from allsky360.camera.errors import BadProperty, CameraAlert
 from allsky360.camera.indigo.client import IndigoClient
 from allsky360.camera.indigo.properties import Item, Property, PropertyStore
 from allsky360.camera.indigo.watch import differs
@@ -23,9 +23,12 @@ PICTURE_SETTINGS = (
     "CCD_FRAME",
     "CCD_BIN",
     "CCD_GAIN",
+    "CCD_OFFSET",
     "CCD_FRAME_TYPE",
 )
 """What a picture depends on; a change we did not make spoils it."""
+
+FRAME_MEND = "Change camera.roi or camera.bits_per_pixel to what the sensor has."
 
 FRAME_TYPES: dict[FrameType, str] = {
     "light": "LIGHT",
@@ -52,6 +55,8 @@ async def apply_settings(client: IndigoClient, device: str, settings: CameraSett
         await _select_mode(client, device, settings.mode)
     await _set_binning(client, device, settings.binning)
     await _set_frame(client, device, settings)
+    if settings.mode:
+        _require_mode(client, device, settings)
     if settings.offset is not None:
         if client.store.get(device, "CCD_OFFSET") is None:
             raise BadProperty(f"{device!r} has no offset to set.", mend="Leave out camera.offset.")
@@ -124,16 +129,31 @@ async def _select_format(client: IndigoClient, device: str, wanted: str) -> None
 
 
 async def _select_mode(client: IndigoClient, device: str, wanted: str) -> None:
+    item = _mode_item(client, device, wanted)
+    await client.change(device, "CCD_MODE", {item.name: True})
+    await client.quiet(0.2, 2.0)  # it may redefine frame, binning and their limits
+
+
+def _mode_item(client: IndigoClient, device: str, wanted: str) -> Item:
     prop = client.require(device, "CCD_MODE")
     for item in prop.items.values():
         if wanted in (item.name, item.label):
-            await client.change(device, "CCD_MODE", {item.name: True})
-            await client.quiet(0.2, 2.0)  # it may redefine frame, binning and their limits
-            return
+            return item
     modes = ", ".join(f"{i.name} ({i.label})" for i in prop.items.values())
     raise BadProperty(
         f"{device!r} has no mode {wanted!r}; it has {modes}.", mend="Change camera.mode."
     )
+
+
+def _require_mode(client: IndigoClient, device: str, settings: CameraSettings) -> None:
+    """Refuse a binning or a region that has put the camera into another mode."""
+    if _mode_item(client, device, settings.mode).value is not True:
+        now = client.require(device, "CCD_MODE").selected() or "none"
+        raise BadProperty(
+            f"{device!r} left mode {settings.mode!r} for {now!r} when it was set to bin "
+            f"{settings.binning}x{settings.binning}.",
+            mend="Set camera.binning to that of camera.mode, or leave out camera.mode.",
+        )
 
 
 async def _set_binning(client: IndigoClient, device: str, binning: int) -> None:
@@ -171,8 +191,15 @@ async def _set_frame(client: IndigoClient, device: str, settings: CameraSettings
     if not settings.mode and "BITS_PER_PIXEL" in prop.items:
         wanted["BITS_PER_PIXEL"] = settings.bits_per_pixel
     wanted = {item: value for item, value in wanted.items() if item in prop.items}
-    if wanted:
-        await client.change(device, "CCD_FRAME", dict(wanted))
+    if not wanted:
+        return
+    try:
+        taken = await client.change(device, "CCD_FRAME", dict(wanted))
+    except CameraAlert as error:
+        raise CameraAlert(error.message, mend=FRAME_MEND) from error
+    values = {name: taken.number(name) for name in wanted}
+    if values != wanted:
+        log.warning("%r reads %s instead of %s", device, values, wanted)
 
 
 async def _cool(client: IndigoClient, device: str, target_c: float) -> None:
