@@ -187,9 +187,6 @@ def remap(image: Array, x: Array, y: Array) -> Array:
     return _body(image, "remap")(image, x, y)
 
 
-_BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-
-
 def pyramid_down(image: Array) -> Array:
     """Blur with the 5-tap binomial kernel and drop every other row and column."""
     return _body(image, "pyramid_down")(image)

@@ -10,7 +10,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from allsky360.arrays import generic
 from allsky360.arrays.generic import LUMA, SHORTEST_FLOOR, SPILL
 
 Floats = NDArray[np.float32]
@@ -407,6 +406,3 @@ def _render(
                 value = min(max(light * (one + k * d), zero), one)
                 out[y, x, c] = srgb[int(np.sqrt(value) * codes + half)]
     return out
-
-
-pad_mirror = generic.pad_mirror

@@ -139,9 +139,12 @@ def remap(image: Array, x: Array, y: Array) -> Array:
     return xp.reshape(total, (*x.shape, *image.shape[2:]))
 
 
+BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
+
 def pyramid_down(image: Array) -> Array:
     """Binomial blur, every other sample."""
-    return convolve_separable(image, (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16))[::2, ::2, ...]
+    return convolve_separable(image, BINOMIAL)[::2, ::2, ...]
 
 
 def pyramid_up(image: Array, shape: tuple[int, int]) -> Array:
@@ -158,7 +161,7 @@ def pyramid_up(image: Array, shape: tuple[int, int]) -> Array:
         device=array_api_compat.device(image),
     )
     wide[::2, ::2, ...] = padded
-    blurred = 4.0 * convolve_separable(wide, (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16))
+    blurred = 4.0 * convolve_separable(wide, BINOMIAL)
     return blurred[4 : 4 + shape[0], 4 : 4 + shape[1], ...]
 
 

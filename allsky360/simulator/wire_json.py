@@ -23,7 +23,7 @@ from allsky360.simulator.properties import (
 
 MAX_MESSAGE = 256 * 1024  # INDIGO closes the connection beyond this
 PROTOCOL_VERSION = 512
-_REQUEST_KINDS: dict[str, Kind] = {
+REQUEST_KINDS: dict[str, Kind] = {
     "newTextVector": "Text",
     "newNumberVector": "Number",
     "newSwitchVector": "Switch",
@@ -113,9 +113,9 @@ def parse(raw: bytes | str) -> Request | None:
             if body.get("version") == 0:  # an INDIGO server stays silent
                 return None
             return GetProperties(_word(body, "device"), _word(body, "name"))
-        if key in _REQUEST_KINDS:
+        if key in REQUEST_KINDS:
             return NewVector(
-                _REQUEST_KINDS[key], _word(body, "device"), _word(body, "name"), _values(body)
+                REQUEST_KINDS[key], _word(body, "device"), _word(body, "name"), _values(body)
             )
     return None
 

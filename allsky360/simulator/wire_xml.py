@@ -23,15 +23,10 @@ from allsky360.simulator.properties import (
     Update,
     Vector,
 )
-from allsky360.simulator.wire_json import MAX_MESSAGE, WireError, plain
+from allsky360.simulator.wire_json import MAX_MESSAGE, REQUEST_KINDS, WireError, plain
 
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 SWITCH_PROTOCOL = b"<switchProtocol version='2.0'/>\n"
-_REQUEST_KINDS: dict[str, Kind] = {
-    "newTextVector": "Text",
-    "newNumberVector": "Number",
-    "newSwitchVector": "Switch",
-}
 
 BlobContent = Callable[[str], bytes | None]
 """Looks up the bytes behind a blob URL, for clients that want images inline."""
@@ -94,9 +89,9 @@ def request_of(element: ElementTree.Element) -> Request | None:
         return GetProperties(device, name, element.get("switch", ""))
     if element.tag == "enableBLOB":
         return EnableBlob(device, name, (element.text or "").strip())
-    if element.tag not in _REQUEST_KINDS:
+    if element.tag not in REQUEST_KINDS:
         return None
-    kind = _REQUEST_KINDS[element.tag]
+    kind = REQUEST_KINDS[element.tag]
     values = {
         child.get("name", ""): _value(kind, child.text or "")
         for child in element
