@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,13 +32,27 @@ def load_masters(root: Path) -> Masters:
             f"The folder of master frames {root} does not exist.",
             mend="Create it or mend processing.dark_root.",
         )
-    paths = sorted(p for p in root.rglob("*") if p.name.lower().endswith(SUFFIXES))
-    return Masters(tuple(read_master(p) for p in paths))
+    return Masters(tuple(read_master(p) for p in _files(root)))
+
+
+def masters_stamp(root: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return name, time and size of every master: what changes when one is added or replaced."""
+    found = []
+    for path in _files(root):
+        with contextlib.suppress(FileNotFoundError):  # moved away this moment
+            about = path.stat()
+            found.append((str(path), about.st_mtime_ns, about.st_size))
+    return tuple(found)
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted(p for p in root.rglob("*") if p.name.lower().endswith(SUFFIXES))
 
 
 def read_master(path: Path) -> Master:
     """Read one master; ``IMAGETYP`` (or ``FRAME``) must name bias or dark."""
     from astropy.io import fits
+    from astropy.io.fits.verify import VerifyError
 
     try:
         with fits.open(path, memmap=False) as hdus:
@@ -45,7 +61,7 @@ def read_master(path: Path) -> Master:
                 raise MasterError(f"{path} holds no image.", mend="Move it out of the folder.")
             pixels = np.ascontiguousarray(hdu.data, dtype=np.float32)
             header = dict(hdu.header)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, VerifyError) as error:
         raise MasterError(
             f"{path} cannot be read as FITS: {error}.", mend="Move it out of the folder."
         ) from error

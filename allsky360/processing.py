@@ -26,7 +26,7 @@ from allsky360.imaging.encode import encode_jpeg
 from allsky360.imaging.parameters import ChainParameters, parameters_from
 from allsky360.imaging.pipeline import Developed, develop
 from allsky360.imaging.tone import Tone
-from allsky360.masters import load_masters
+from allsky360.masters import load_masters, masters_stamp
 from allsky360.model import Bracket, Exposure, Site
 
 if TYPE_CHECKING:
@@ -48,16 +48,13 @@ def backend_for(settings: Settings) -> Backend:
 
 
 def masters_for(settings: Settings) -> Masters | None:
-    """Return the frames of ``processing.dark_root``; read again only when the folder changed."""
+    """Return the frames of ``processing.dark_root``; read again only when a file in it changed."""
     root = settings.processing.dark_root
-    if root is None:
-        return None
-    stamp = root.stat().st_mtime_ns if root.is_dir() else 0
-    return _cached_masters(root, stamp)
+    return None if root is None else _cached_masters(root, masters_stamp(root))
 
 
-@lru_cache(maxsize=2)
-def _cached_masters(root: Path, stamp: int) -> Masters:
+@lru_cache(maxsize=1)
+def _cached_masters(root: Path, stamp: tuple[tuple[str, int, int], ...]) -> Masters:
     return load_masters(root)
 
 
@@ -190,7 +187,7 @@ def _previous_tone(archive: Archive, ref: FrameRef) -> Tone | None:
         try:
             record = archive.record(replace(ref, index=index))
             return Tone.from_json(record["provenance"]["tone"])
-        except (AllskyError, KeyError, TypeError, ValueError) as error:
+        except (AllskyError, OSError, KeyError, TypeError, ValueError) as error:
             log.debug("no tone from frame %s: %s", index, error)
     return None
 

@@ -208,3 +208,33 @@ def test_masters_are_read_again_when_the_folder_changes(tmp_path: Path) -> None:
     second = masters_for(settings)
     assert second is not None
     assert len(second.frames) == 1
+    below = tmp_path / "cold"
+    below.mkdir()
+    for level in (1.0, 20.0):  # the same name again: the folders' own times say nothing
+        data = np.full((4, 4 + int(level)), level, np.float32)
+        fits.PrimaryHDU(data, fits.Header([("IMAGETYP", "bias")])).writeto(
+            below / "bias.fits", overwrite=True
+        )
+        again = masters_for(settings)
+        assert again is not None
+        assert max(float(m.pixels.max()) for m in again.frames) == level
+
+
+def test_a_damaged_earlier_record_costs_only_its_tone(tmp_path: Path, settings: Settings) -> None:
+    root = settings.storage.root
+    writer = RawWriter(root, "Test", Site("Test", 28.0, -17.0))
+    refs = [
+        writer.append(
+            Bracket((Exposure(raw(k), "RGGB", WHEN + timedelta(seconds=20 * k), 10.0),)), {}
+        )
+        for k in range(2)
+    ]
+    writer.close()
+    process_archived_frame(root, refs[0], settings)
+    (record,) = root.rglob("frames/*.json")
+    for damage in ("", "{}", "[]", '{"provenance": {"tone": {"time": null}}}', "\x00"):
+        record.write_text(damage)
+        assert process_archived_frame(root, refs[1], settings)["index"] == refs[1].index
+    record.unlink()
+    record.mkdir()  # reading it is an error of the system, not of JSON
+    assert process_archived_frame(root, refs[1], settings)["index"] == refs[1].index

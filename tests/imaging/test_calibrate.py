@@ -117,6 +117,12 @@ def test_bad_master_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(MasterError, match="cannot be read as FITS"):
         load_masters(tmp_path)
     (tmp_path / "light.fits").unlink()
+    write(tmp_path / "cut.fits.gz", np.zeros((4, 4), np.uint16), IMAGETYP="Dark")
+    whole = (tmp_path / "cut.fits.gz").read_bytes()
+    (tmp_path / "cut.fits.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MasterError, match=r"cut\.fits\.gz cannot be read as FITS"):
+        load_masters(tmp_path)
+    (tmp_path / "cut.fits.gz").unlink()
     fits.PrimaryHDU().writeto(tmp_path / "empty.fits")
     with pytest.raises(MasterError, match="holds no image"):
         load_masters(tmp_path)
