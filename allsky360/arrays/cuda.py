@@ -2,7 +2,8 @@
 
 None of this has run on a GPU yet: no CUDA device was at hand. What was done instead: the generic
 bodies and the whole chain run on array-api-strict's second device (``tests/test_arrays.py``,
-``tests/imaging/test_devices.py``), where a hidden host copy raises, and the CUDA source below is compiled with a C++ compiler behind a few macros and compared with the NumPy bodies
+``tests/imaging/test_devices.py``), where a hidden host copy raises, and the CUDA source below is
+compiled with a C++ compiler behind a few macros and compared with the NumPy bodies
 (``tests/test_arrays_cuda_source.py``). Tests marked ``gpu`` compare both on a real device.
 """
 
