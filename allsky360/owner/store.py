@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -242,18 +242,10 @@ def describe(error: Exception, root: Path) -> AllskyError:
 
 
 def save_bracket(path: Path, bracket: Bracket) -> None:
-    """Write a bracket as NumPy file: ``pixels_0…`` and a JSON header."""
+    """Write a bracket as NumPy file: ``pixels_0…`` and a JSON header of all else."""
     header = [
-        {
-            "start": e.start.isoformat(),
-            "exposure_s": e.exposure_s,
-            "gain": e.gain,
-            "offset": e.offset,
-            "pattern": e.pattern,
-            "temperature_c": e.temperature_c,
-            "saturation_adu": e.saturation_adu,
-            "camera": e.camera,
-        }
+        {f.name: getattr(e, f.name) for f in fields(e) if f.name != "pixels"}
+        | {"start": e.start.isoformat()}
         for e in bracket.exposures
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -261,7 +253,7 @@ def save_bracket(path: Path, bracket: Bracket) -> None:
     part = path.with_suffix(".part")
     try:
         with part.open("wb") as file:
-            np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
+            np.savez(file, header=np.array(json.dumps(header, default=str)), **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

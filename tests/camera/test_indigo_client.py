@@ -217,3 +217,16 @@ async def test_list_cameras_connects_only_when_asked(server: FakeIndigo) -> None
     assert (can.max_binning, can.has_cooler, can.driver) == (2, True, "fake")
     assert server.value("CONNECTION", "DISCONNECTED") is True
     assert full.as_json()["device"] == CAM
+
+
+async def test_a_bug_in_reading_ends_the_connection_and_not_in_silence(
+    client: IndigoClient, server: FakeIndigo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("no such case")
+
+    monkeypatch.setattr(client.store, "apply", broken)
+    server.send(server.message("CCD_GAIN", "Ok"))
+    with pytest.raises(ServerGone, match="RuntimeError: no such case"):
+        await client.wait_for(lambda: False, 5.0, "anything")
+    assert not client.connected

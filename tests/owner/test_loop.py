@@ -314,7 +314,9 @@ async def test_a_bracket_the_archive_refuses_is_put_aside(
     assert len(rescued) == 1
     with np.load(rescued[0]) as file:
         assert file["pixels_0"].shape == (32, 32)
-        assert json.loads(str(file["header"]))[0]["camera"] == "Fake"
+        header = json.loads(str(file["header"]))[0]
+    assert (header["camera"], header["binning"], header["frame_type"]) == ("Fake", 1, "light")
+    assert datetime.fromisoformat(header["start"]).tzinfo is not None
     assert any(rescued[0].name in e.get("message", "") for e in events)
     assert len(writer.stored) == world.shots - 1
 

@@ -291,6 +291,9 @@ class IndigoClient:
                         self._tell(change)
         except OSError as error:
             reason = str(error)
+        except Exception as error:  # nobody reads on: whoever waits must be told
+            log.exception("reading from %s failed unexpectedly", self.where)
+            reason = f"reading from it failed: {type(error).__name__}: {error}"
         if stream.skipped:
             log.warning("%s sent %d messages that could not be read", self.where, stream.skipped)
         self._gone = ServerGone(
