@@ -68,6 +68,7 @@ def decode_image(
     image_format: ImageFormat | None = None,
     shape: tuple[int, int] | None = None,
     bits: int | None = None,
+    read_pattern: bool = True,
 ) -> DecodedImage:
     """Decode an image as a camera server delivers it.
 
@@ -81,6 +82,8 @@ def decode_image(
         Expected ``(H, W)``. None: whatever comes.
     bits
         Expected bits per pixel and channel (8 or 16), checked for mono and mosaic images.
+    read_pattern
+        False where the Bayer pattern is known better than the file says it.
 
     Raises
     ------
@@ -93,7 +96,10 @@ def decode_image(
         )
     if image_format is not None and found != image_format:
         raise MislabelledImage(f"asked for {image_format}, the image is {found}.")
-    image = decode_raw(data) if found == "RAW" else decode_fits(data)
+    if found == "RAW":
+        image = decode_raw(data, read_pattern=read_pattern)
+    else:
+        image = decode_fits(data, read_pattern=read_pattern)
     height, width = image.pixels.shape[:2]
     if shape is not None and (height, width) != shape:
         raise MislabelledImage(
@@ -127,7 +133,7 @@ _RAW_KINDS: dict[bytes, tuple[int, int, tuple[int, ...] | None]] = {
 }
 
 
-def decode_raw(data: bytes) -> DecodedImage:
+def decode_raw(data: bytes, *, read_pattern: bool = True) -> DecodedImage:
     """Decode INDIGO RAW: 12-byte header, little-endian pixels, optional ``KEY=VALUE;`` cards."""
     if len(data) < 12:
         raise TruncatedImage(f"the RAW image has {len(data)} bytes, less than its header.")
@@ -149,7 +155,7 @@ def decode_raw(data: bytes) -> DecodedImage:
         stored.astype(np.uint8, order="C") if size == 1 else stored.astype(np.uint16, order="C")
     )
     cards = _appendix(data[end:])
-    pattern = _pattern(cards) if native.ndim == 2 else None
+    pattern = _pattern(cards) if native.ndim == 2 and read_pattern else None
     return DecodedImage(native, pattern, "RAW", cards)
 
 
@@ -170,7 +176,9 @@ def _appendix(rest: bytes) -> dict[str, Card]:
 # --- FITS -----------------------------------------------------------------------------------------
 
 
-def decode_fits(data: bytes, *, from_camera: bool = True) -> DecodedImage:
+def decode_fits(
+    data: bytes, *, from_camera: bool = True, read_pattern: bool = True
+) -> DecodedImage:
     """Decode the primary image of a FITS file.
 
     Parameters
@@ -179,6 +187,8 @@ def decode_fits(data: bytes, *, from_camera: bool = True) -> DecodedImage:
         True: the strict reading for what a camera server sends, where nothing may follow the image
         and data must be unsigned. False: other people's files, which may have extensions, lack
         their last padding, or hold signed numbers.
+    read_pattern
+        As for :func:`decode_image`.
     """
     cards, comments, offset = fits_header(data)
     bitpix, shape = _fits_geometry(cards)
@@ -195,16 +205,17 @@ def decode_fits(data: bytes, *, from_camera: bool = True) -> DecodedImage:
     pixels, pedestal = unsigned(stored, zero or 0.0, 1.0 if scale is None else scale, from_camera)
     if pixels.ndim == 3:
         pixels = pixels.transpose(1, 2, 0).copy()
-    return oriented(DecodedImage(pixels, None, "FITS", cards, comments, pedestal))
+    image = DecodedImage(pixels, None, "FITS", cards, comments, pedestal)
+    return oriented(image, read_pattern=read_pattern)
 
 
-def oriented(image: DecodedImage) -> DecodedImage:
+def oriented(image: DecodedImage, *, read_pattern: bool = True) -> DecodedImage:
     """Read the pattern from the cards and put the top row first.
 
     Without ROWORDER the first row stored is the top one, as INDIGO writes it.
     """
     pixels = image.pixels
-    pattern = _pattern(image.cards) if pixels.ndim == 2 else None
+    pattern = _pattern(image.cards) if pixels.ndim == 2 and read_pattern else None
     if str(image.cards.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP":
         pixels = pixels[::-1].copy()
         if pattern is not None and pixels.shape[0] % 2 == 0:
@@ -356,7 +367,10 @@ def _pattern(cards: Mapping[str, Card]) -> BayerPattern | None:
     if name in _BY_NAME:
         return _BY_NAME[name]
     if name not in ("", "NONE", "MONO", "F", "FALSE"):
-        raise UnsupportedImage(f"the image has the colour filter pattern {name[:20]!r}.")
+        raise UnsupportedImage(
+            f"the image has the colour filter pattern {name[:20]!r}.",
+            mend="Say what it is in camera.bayer_pattern.",
+        )
     x, y = card_number(cards, "XBAYROFF"), card_number(cards, "YBAYROFF")
     if name or x is None or y is None:
         return None

@@ -33,20 +33,8 @@ from allsky360.model import Exposure
 MAX_FILE_BYTES = 2 << 30
 _CAMERA_RAW = ".dng .cr2 .cr3 .crw .nef .nrw .arw .sr2 .raf .rw2 .orf .pef .srw .x3f .3fr .iiq"
 _RAW_SUFFIXES = frozenset(_CAMERA_RAW.split())
-_OTHERS = ".fits .fit .fts .fz .raw .png .tif .tiff .jpg .jpeg .cdf"
 _CDF_MAGIC = (b"\xcd\xf3\x00\x01", b"\xcd\xf2\x60\x02")
 _PICTURE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
-
-SUFFIXES = _RAW_SUFFIXES | frozenset(_OTHERS.split())
-"""Endings of files that may hold exposures, before any of .gz .bz2 .xz."""
-
-
-def looks_readable(path: Path) -> bool:
-    """Whether a file's name says it may hold exposures."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in (".gz", ".bz2", ".xz"):
-        suffixes.pop()
-    return bool(suffixes) and suffixes[-1] in SUFFIXES
 
 
 def read_exposures(path: Path | str) -> Iterator[Exposure]:

@@ -279,6 +279,20 @@ class TestExpose:
         assert camera.capabilities.bayer == "GRBG"
         await camera.close()
 
+    async def test_override_of_a_pattern_we_do_not_know(self, server: FakeIndigo) -> None:
+        server.new_raw = (  # type: ignore[method-assign]
+            lambda make=server.new_raw: make() + b"SIMPLE=T;BAYERPAT='CYGM';"
+        )
+        camera = camera_of(server)
+        await camera.open()
+        with pytest.raises(UnsupportedImage, match=r"'CYGM'.*camera\.bayer_pattern"):
+            await camera.expose(0.01)
+        await camera.close()
+        camera = camera_of(server, bayer_pattern="MONO")
+        await camera.open()
+        assert (await camera.expose(0.01)).pattern is None
+        await camera.close()
+
     async def test_pattern_override(self, server: FakeIndigo) -> None:
         for wanted, got in (("BGGR", "BGGR"), ("MONO", None)):
             camera = camera_of(server, image_format="FITS", bayer_pattern=wanted)

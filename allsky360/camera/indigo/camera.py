@@ -420,11 +420,10 @@ class IndigoCamera:
         shape, bits = expected_shape(store, self.device), expected_bits(store, self.device)
         # in a thread: the socket must be drained while a large image is decoded
         try:
-            image, digest = await asyncio.to_thread(
-                _decode, data, self.settings.image_format, shape, bits
-            )
+            image, digest = await asyncio.to_thread(_decode, data, self.settings, shape, bits)
         except CameraError as error:
-            raise type(error)(f"image of {self.device!r}: {error.message}") from error
+            told = f"image of {self.device!r}: {error.message}"
+            raise type(error)(told, mend=error.mend) from error
         exposure_s = self._target() if frame_type == "bias" else target_s
         self._must_be_new(image, digest, exposure_s)
         start = watch.busy_at or requested
@@ -511,9 +510,15 @@ def _retrieve(task: asyncio.Task[bytes]) -> None:
 
 
 def _decode(
-    data: bytes, image_format: Any, shape: tuple[int, int] | None, bits: int | None
+    data: bytes, settings: CameraSettings, shape: tuple[int, int] | None, bits: int | None
 ) -> tuple[DecodedImage, bytes]:
-    image = decode_image(data, image_format=image_format, shape=shape, bits=bits)
+    image = decode_image(
+        data,
+        image_format=settings.image_format,
+        shape=shape,
+        bits=bits,
+        read_pattern=not settings.bayer_pattern,
+    )
     return image, hashlib.blake2b(image.pixels.data, digest_size=16).digest()
 
 
