@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import time
@@ -36,7 +37,7 @@ def up(settings: Settings, console: Console | None = None) -> None:
     SettingsError
         A real camera without a site, or wrong settings.
     AllskyError
-        ``storage.root`` cannot be written.
+        ``storage.root`` cannot be written, or another ``up`` runs on it.
     """
     # Children read the same settings; what is decided here reaches them through the environment.
     os.environ.update(demo_environment(settings))
@@ -67,6 +68,7 @@ async def _run(settings: Settings, console: Console) -> None:
     logs = root / "logs"
     try:
         logs.mkdir(parents=True, exist_ok=True)
+        lock = (logs / "up.lock").open("ab")
         keepers = [
             Keeper(p, {}, logs / f"{p.name}.log", states, changed) for p in parts_of(settings)
         ]
@@ -74,6 +76,14 @@ async def _run(settings: Settings, console: Console) -> None:
         raise AllskyError(
             f"storage.root {root} cannot be written: {error.filename}: {error.strerror}.",
             mend="Mend its permissions or mount, or set another storage.root.",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise AllskyError(
+            f"another 'allsky360 up' already runs on storage.root {root}.",
+            mend="Stop it, or give this one another storage.root and other ports.",
         ) from error
     states.update({k.status.part.name: k.status for k in keepers})
     tasks = [asyncio.create_task(k.run()) for k in keepers]
@@ -84,6 +94,7 @@ async def _run(settings: Settings, console: Console) -> None:
         for keeper, task in zip(reversed(keepers), reversed(tasks), strict=True):
             keeper.stop()
             await asyncio.wait({task})
+        lock.close()
         console.print("allsky360 stopped")
     await asyncio.gather(*tasks)  # a keeper that broke down kept no other from being stopped
 
