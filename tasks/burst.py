@@ -15,6 +15,7 @@ from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
 from allsky360.config import Settings
+from allsky360.net import netloc
 from tasks.artifacts import Progress, publish_picture, publish_report
 from tasks.burst_log import BurstFailed, BurstLog, report_markdown
 from tasks.handover import Handover, Log
@@ -51,7 +52,7 @@ def take_burst(
         fault = burst.faults[-1] if burst.faults else {"name": "the owner did not answer"}
         raise BurstFailed(f"the slot ended before a try succeeded ({fault.get('name')}).")
     log.info("slot ends %s: %.1f s of brackets", f"{burst.slot.end:%H:%M:%S}", remaining)
-    with OwnerClient(f"http://{settings.owner.host}:{settings.owner.port}") as owner:
+    with OwnerClient(f"http://{netloc(settings.owner.host, settings.owner.port)}") as owner:
         for event in owner.burst(burst.slot.end, run_id):
             burst.note(event)
             _tell(event, log)
