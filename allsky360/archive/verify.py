@@ -110,13 +110,13 @@ def _metadata_problem(store: Path, name: str) -> Problem | None:
 
 
 def _verify_times(store: Path, times: np.ndarray) -> Iterator[Problem]:
-    for row in np.flatnonzero(times < 0):
+    for row in map(int, np.flatnonzero(times < 0)):
         yield Problem("error", f"{store} frame {row}", "committed without a time")
-    for row in np.flatnonzero(np.diff(times) < 0):
+    for row in map(int, np.flatnonzero(np.diff(times) < 0)):
         yield Problem(
             "info",
             f"{store} frame {row + 1}",
-            f"starts before the frame that came before it ({instant(times[row + 1])}): "
+            f"starts before the frame that came before it ({instant(int(times[row + 1]))}): "
             "the clock was set back",
         )
 

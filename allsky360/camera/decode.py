@@ -333,7 +333,7 @@ def unsigned(
     if scale == 1 and zero == 32768 and kind == "i2":
         return stored.view(">u2").astype(np.uint16) ^ np.uint16(0x8000), 0
     if scale == 1 and zero == 0 and kind == "i2":
-        low = int(stored.min())
+        low = int(stored.astype(np.int16).min())
         if low >= 0:
             return stored.astype(np.uint16), 0
         if strict:

@@ -108,7 +108,7 @@ def find_circle(exposure: Exposure) -> Circle | None:
 
     def blocks(plane: NDArray[np.generic]) -> NDArray[np.float64]:
         cut = plane[: h * side, : w * side].reshape(h, side, w, side)
-        return np.asarray(cut.mean(axis=(1, 3), dtype=np.float64))
+        return np.asarray(np.mean(cut.astype(np.float64), axis=(1, 3)))
 
     first, second = blocks(green), blocks(twin)
     noise = 1.4826 * float(np.median(np.abs(first - second))) / np.sqrt(2)

@@ -224,7 +224,7 @@ class SkySource:
     def _flat(self) -> Array:
         """Return an evenly lit panel: the lens's vignetting and each band's response to white."""
         scene = self.scene
-        lens_only = scene.throughput / np.float32(scene.throughput.max())
+        lens_only = np.asarray(scene.throughput / np.float32(np.max(scene.throughput)), np.float32)
         level = _FLAT_E * self._sensor.full_well_e
         white = np.array([b.colour_factor(SUN_BV) for b in self.bands])
         return mosaic([lens_only * np.float32(level * w / white.max()) for w in white], self.cfa)
