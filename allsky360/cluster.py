@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import signal
-import socket
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from allsky360.arrays import cuda_available
 from allsky360.config import DaskSettings, Settings
 from allsky360.errors import AllskyError
-from allsky360.net import netloc
+from allsky360.net import listening_socket, netloc
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -39,15 +39,13 @@ class ClusterError(AllskyError):
 def gpu_available() -> bool:
     """Return whether CuPy and dask-cuda are installed and a driver answers.
 
-    ``cupy.cuda.is_available`` is False without a driver and does not raise; importing dask-cuda
-    without its CUDA bindings does.
+    Importing dask-cuda without its CUDA bindings raises, without a driver it does not.
     """
     try:
-        import cupy
         import dask_cuda  # noqa: F401
     except ImportError:
         return False
-    return bool(cupy.cuda.is_available())
+    return cuda_available()
 
 
 def make_cluster(dask: DaskSettings, *, preload: tuple[str, ...] | None = None) -> Cluster:
@@ -62,14 +60,16 @@ def make_cluster(dask: DaskSettings, *, preload: tuple[str, ...] | None = None) 
 
     Raises
     ------
+    CannotListen
+        A port is in use.
     ClusterError
-        A port is in use, or the cluster does not start.
+        The cluster does not start.
     """
     import dask as dask_module
     import distributed  # noqa: F401  (its import sets its loggers' levels: quieten them after it)
 
-    for port, key in ((dask.port, "dask.port"), (dask.dashboard_port, "dask.dashboard_port")):
-        _require_free(dask.host, port, key)
+    for port, key in ((dask.port, "port"), (dask.dashboard_port, "dashboard_port")):
+        listening_socket(dask.host, port, "dask", key=key).close()
     dask_module.config.set(DASK_CONFIG)
     quiet_logs()
     common: dict[str, Any] = {
@@ -165,16 +165,3 @@ def run_cluster(settings: Settings, *, stop: threading.Event | None = None) -> N
         )
         stop.wait()
         log.warning("stopping the cluster")
-
-
-def _require_free(host: str, port: int, key: str) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ClusterError(
-                f"cannot listen on {host}:{port} ({key}): {error.strerror}.",
-                mend=f"Stop what holds the port, or set another {key}.",
-            ) from error

@@ -23,6 +23,7 @@ from allsky360.cluster import (
     scheduler_address,
 )
 from allsky360.config import DaskSettings, Settings
+from allsky360.net import CannotListen
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_port_in_use_is_one_clear_error(settings: Settings) -> None:
     with socket.socket() as holder:
         holder.bind((settings.dask.host, settings.dask.dashboard_port))
         holder.listen()
-        with pytest.raises(ClusterError, match=r"dask\.dashboard_port") as caught:
+        with pytest.raises(CannotListen, match=r"dask\.dashboard_port") as caught:
             make_cluster(settings.dask)
     assert str(settings.dask.dashboard_port) in str(caught.value)
     assert caught.value.mend

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import socket
 from types import FrameType
 
 import uvicorn
@@ -13,13 +11,9 @@ from fastapi import FastAPI
 
 from allsky360.api.app import create_app
 from allsky360.config import Settings
-from allsky360.errors import AllskyError
+from allsky360.net import listening_socket
 
 STOP_AFTER_S = 5
-
-
-class CannotListen(AllskyError):
-    """The address of the service cannot be bound."""
 
 
 class Server(uvicorn.Server):
@@ -37,34 +31,10 @@ class Server(uvicorn.Server):
         self.config.app.state.service.feed.close()
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Bind the address now, so that a taken port is one clear error."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(256)
-    except OSError as error:
-        listener.close()
-        where = f"{host}:{port}"
-        if error.errno == errno.EADDRINUSE:
-            raise CannotListen(
-                f"api.port {port} on {host} is in use by another program.",
-                mend="Stop that program or set another api.port.",
-            ) from error
-        raise CannotListen(
-            f"cannot listen on {where}: {error.strerror or error}.",
-            mend="Set api.host to an address of this computer, and api.port to a free port.",
-        ) from error
-    listener.set_inheritable(False)
-    return listener
-
-
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
     a = settings.api
-    listener = listening_socket(a.host, a.port)
+    listener = listening_socket(a.host, a.port, "api")
     try:
         config = uvicorn.Config(
             create_app(settings),

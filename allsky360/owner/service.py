@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,8 +18,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from allsky360.config import Settings, clock_from, site_from
-from allsky360.errors import AllskyError
-from allsky360.net import reachable
+from allsky360.net import listening_socket, reachable
 from allsky360.owner.burst import Burst
 from allsky360.owner.loop import Owner
 from allsky360.sky.ephemeris import sun_altitude_deg
@@ -28,12 +26,6 @@ from allsky360.sky.ephemeris import sun_altitude_deg
 log = logging.getLogger(__name__)
 
 LONGEST_BURST = timedelta(hours=24)
-
-
-class PortInUse(AllskyError):
-    """Another program listens where the owner should."""
-
-    name = "port-in-use"
 
 
 class BurstRequest(BaseModel):
@@ -100,26 +92,9 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket, or one clear error."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(128)
-    except OSError as error:
-        sock.close()
-        raise PortInUse(
-            f"The camera owner cannot listen on {host}:{port}: {error.strerror}.",
-            mend="Stop what listens there (another owner?) or change owner.host and owner.port.",
-        ) from error
-    return sock
-
-
 async def serve(owner: Owner, host: str, port: int) -> None:
     """Run the owner until SIGTERM or SIGINT."""
-    sock = bind(host, port)
+    sock = listening_socket(host, port, "owner")
     config = uvicorn.Config(
         create_app(owner),
         log_level="warning",

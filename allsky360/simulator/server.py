@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from allsky360.clock import REAL_CLOCK, Clock
-from allsky360.errors import AllskyError
+from allsky360.net import cannot_listen
 from allsky360.simulator import http, websocket
 from allsky360.simulator.blobs import BlobStore
 from allsky360.simulator.clients import (
@@ -57,10 +56,6 @@ _GARBAGE_OBJECT = (
 )
 _PIECE = 64 * 1024
 _CLOSING = "the server closes"
-
-
-class CannotListen(AllskyError):
-    """The simulator's address is taken or not ours."""
 
 
 class IndigoServer:
@@ -143,14 +138,7 @@ class IndigoServer:
                 self._accept, self.host, self.port, limit=http.MAX_HEAD
             )
         except OSError as error:
-            taken = error.errno == errno.EADDRINUSE
-            raise CannotListen(
-                f"the simulator cannot listen on {self.host}:{self.port}: "
-                f"{'the port is in use' if taken else error.strerror or error}.",
-                mend="Stop the other program, or choose another simulator.port."
-                if taken
-                else "Mend simulator.host and simulator.port.",
-            ) from error
+            raise cannot_listen(error, self.host, self.port, "simulator") from error
         self.port = int(self._listener.sockets[0].getsockname()[1])
 
     async def close(self) -> None:

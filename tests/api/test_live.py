@@ -22,8 +22,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from allsky360.api.app import create_app
-from allsky360.api.server import CannotListen, listening_socket, serve
+from allsky360.api.server import serve
 from allsky360.config import Settings
+from allsky360.net import CannotListen, listening_socket
 from tests.api.browser import CHROMIUM, browser
 from tests.api.conftest import DUSK, House, draw_sky
 
@@ -36,7 +37,7 @@ async def running(app: FastAPI, port: int) -> AsyncIterator[str]:
     """Serve an application in this loop."""
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listening_socket("127.0.0.1", port)]))
+    task = asyncio.create_task(server.serve(sockets=[listening_socket("127.0.0.1", port, "api")]))
     async with asyncio.timeout(20):
         while not server.started:
             await asyncio.sleep(0.02)
@@ -220,11 +221,11 @@ def test_a_port_in_use_is_one_clear_error(settings: Settings) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", settings.api.port))
         taken.listen()
-        with pytest.raises(CannotListen, match=rf"api\.port {settings.api.port} .* in use") as e:
+        with pytest.raises(CannotListen, match=rf"api\.port: .*{settings.api.port} is in use") as e:
             serve(settings)
     assert "set another api.port" in str(e.value)
     with pytest.raises(CannotListen, match=r"api\.host"):
-        listening_socket("192.0.2.1", settings.api.port)
+        listening_socket("192.0.2.1", settings.api.port, "api")
 
 
 @pytest.mark.slow

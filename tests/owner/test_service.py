@@ -21,10 +21,11 @@ import uvicorn
 
 from allsky360.clock import REAL_CLOCK
 from allsky360.errors import AllskyError, SettingsError
+from allsky360.net import CannotListen, listening_socket
 from allsky360.owner import loop as loop_module
 from allsky360.owner.client import OwnerClient, OwnerRefused, OwnerUnreachable
 from allsky360.owner.loop import Owner
-from allsky360.owner.service import PortInUse, bind, camera_address, create_app, run, serve
+from allsky360.owner.service import camera_address, create_app, run, serve
 from tests.owner.fakes import SITE, FakeCamera, FakeWriter, World, make_owner, make_settings, soon
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,7 +56,7 @@ def served(root: Path, world: World, writer: FakeWriter) -> Iterator[str]:
             lambda name: writer,
             recheck_s=0.05,
         )
-        sock = bind("127.0.0.1", 0)
+        sock = listening_socket("127.0.0.1", 0, "owner")
         it = uvicorn.Server(
             uvicorn.Config(create_app(owner), log_level="warning", timeout_graceful_shutdown=3)
         )
@@ -187,12 +188,12 @@ def test_port_in_use_is_one_clear_error(
     tmp_path: Path, world: World, writer: FakeWriter, free_port: Callable[[], int]
 ) -> None:
     port = free_port()
-    with bind("127.0.0.1", port):
+    with listening_socket("127.0.0.1", port, "owner"):
 
         async def second() -> None:
             await serve(make_owner(tmp_path, world, writer), "127.0.0.1", port)
 
-        with pytest.raises(PortInUse, match=r"owner\.port"):
+        with pytest.raises(CannotListen, match=r"owner\.port"):
             asyncio.run(second())
 
 

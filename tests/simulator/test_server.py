@@ -19,8 +19,9 @@ from astropy.io import fits
 from astropy.time import Time
 from websockets.asyncio.client import connect
 
+from allsky360.net import CannotListen
 from allsky360.simulator.clients import QueueLimits
-from allsky360.simulator.server import CannotListen, IndigoServer
+from allsky360.simulator.server import IndigoServer
 from tests.simulator.simulator_helpers import CAMERA, FAST, GradientSource, JsonClient, values
 
 
@@ -101,7 +102,7 @@ async def test_raw_image_holds_the_pixels(server: IndigoServer) -> None:
 
 
 async def test_port_in_use_is_one_clear_error(server: IndigoServer) -> None:
-    with pytest.raises(CannotListen, match=rf"127.0.0.1:{server.port}: the port is in use"):
+    with pytest.raises(CannotListen, match=rf"127.0.0.1:{server.port} is in use"):
         await IndigoServer(GradientSource(), port=server.port).start()
 
 
