@@ -257,7 +257,7 @@ def test_the_command_serves_and_stops_with_open_streams(
                     command, env=environment, cwd=tmp_path, capture_output=True, timeout=60
                 )
                 assert second.returncode == 2
-                assert f"api.port {port}".encode() in second.stderr
+                assert f"api.port: 127.0.0.1:{port} is in use".encode() in second.stderr
                 assert b"Traceback" not in second.stderr
                 process.send_signal(signal.SIGTERM)
                 for _ in lines:  # ends because the service says goodbye
