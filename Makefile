@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 LOCK   ?= deployments/locks/dev.lock
 STAMP  := $(VENV)/.installed
 
-.PHONY: run test lint types unit setup lock clean
+.PHONY: run test lint types unit bench setup lock clean
 
 run: setup
 	@$(BIN)/allsky360 up
@@ -22,6 +22,11 @@ types: setup
 
 unit: setup
 	@$(BIN)/python -m pytest -m "not slow"
+
+# Every measurement; ratios against a reference of the same run. About ten minutes on two cores.
+bench: setup
+	@for name in imaging hdr_truth archive exposure_control open_shutter; do \
+		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 setup: $(STAMP)
 
