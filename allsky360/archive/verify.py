@@ -193,7 +193,7 @@ def _verify_processed(folder: Path, frames: int, deep: bool) -> Iterator[Problem
             yield Problem("warning", where, f"{record.name} is missing or damaged", again)
     missing = frames - int(np.count_nonzero(times[:frames] >= 0))
     if missing:
-        yield Problem("info", str(store), f"{missing} frames are not processed yet")
+        yield Problem("info", str(store), f"not processed yet: {missing}")
 
 
 def _linear_trouble(store: Path, root: group.Root, row: int, deep: bool) -> str | None:
