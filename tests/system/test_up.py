@@ -31,6 +31,7 @@ def test_every_part_comes_back_and_no_committed_frame_is_lost(tmp_path: Path) ->
         picture = httpx.get(f"http://127.0.0.1:{house.port['api']}/api/v1/latest/picture")
         assert picture.headers["content-type"] == "image/jpeg"
         assert picture.content[:2] == b"\xff\xd8"
+        seen: list[str] = []
         for part in MARKS:
             before = house.latest_id() if part != "api" else None
             pid = house.until(f"{part} to run", lambda part=part: house.pid(part), 120)
@@ -41,11 +42,14 @@ def test_every_part_comes_back_and_no_committed_frame_is_lost(tmp_path: Path) ->
                 120,
             )
             before = before or house.until("the read service", house.latest_id, 60)
+            seen.append(before)
             house.until(
                 f"a new frame after {part} was killed",
                 lambda before=before: house.latest_id() not in (None, before),
                 180,
             )
+        for frame in seen:  # announced before a kill: still there after all of them
+            assert house.get("api", f"/api/v1/frames/{frame}"), frame
     nights = list((tmp_path / "data").glob("*/*/*/raw*.zarr"))
     assert nights
     for store in nights:
