@@ -13,10 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from allsky360.clock import REAL_CLOCK, Clock, rehearsal
+from allsky360.config_section import Section
 from allsky360.config_text import explain_errors, explain_stray_environment
 from allsky360.errors import SettingsError
 from allsky360.model import Site, as_utc
@@ -28,12 +29,6 @@ DEFAULT_FILE = Path("allsky360.toml")
 Port = Annotated[int, Field(ge=1, le=65535)]
 Corner = Annotated[int, Field(ge=0, le=65535)]
 Side = Annotated[int, Field(ge=2, le=65535)]
-
-
-class Section(BaseModel):
-    """A table of the settings file; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class SiteSettings(Section):

@@ -1,0 +1,97 @@
+"""Luminance of RGB, and RGB with another luminance: how a filter on brightness begins and ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
+
+from allsky360.arrays.bands import compiled, in_bands
+from allsky360.arrays.dispatch import body_for
+from allsky360.arrays.generic import LUMA
+
+Array = Any
+Floats = NDArray[np.float32]
+
+
+def luminance(image: Array) -> Array:
+    """Return the Rec. 709 luminance ``(H, W)`` of ``(H, W, 3)``; of ``(H, W, 1)`` its plane."""
+    if image.shape[-1] == 1:
+        return image[..., 0]
+    return body_for(image, cpu=_luminance_cpu, generic=_luminance_generic)(image)
+
+
+def with_luminance(image: Array, old: Array, new: Array, *, limit: float = 8.0) -> Array:
+    """Return the image with its luminance moved from ``old`` to ``new``, colours kept.
+
+    Each channel becomes ``c * new / old`` where that ratio lies within ``1 / limit`` and
+    ``limit``; what the ratio leaves over is added to all channels alike, so that the luminance of
+    the result is ``new`` everywhere, in black and in negative noise too. Where nothing changed the
+    pixel comes out bit for bit.
+
+    Parameters
+    ----------
+    image
+        ``(H, W, C)`` float32.
+    old, new
+        ``(H, W)`` float32; ``old`` is :func:`luminance` of the image.
+    limit
+        Largest ratio by which a channel is scaled.
+    """
+    if image.shape[-1] == 1:
+        return new[..., None]
+    return body_for(image, cpu=_with_cpu, generic=_with_generic)(image, old, new, float(limit))
+
+
+def _luminance_generic(image: Array) -> Array:
+    return LUMA[0] * image[..., 0] + LUMA[1] * image[..., 1] + LUMA[2] * image[..., 2]
+
+
+def _with_generic(image: Array, old: Array, new: Array, limit: float) -> Array:
+    xp = array_api_compat.array_namespace(image)
+    positive = (old > 0.0) & (new > 0.0)
+    one = xp.ones_like(old)
+    ratio = xp.where(positive, new / xp.where(positive, old, one), one)
+    ratio = xp.minimum(xp.maximum(ratio, one / limit), one * limit)
+    return image * ratio[..., None] + (new - old * ratio)[..., None]
+
+
+def _luminance_cpu(image: Floats) -> Floats:
+    out = np.empty(image.shape[:2], np.float32)
+    in_bands(_luminance, image.shape[0], image, out, *(np.float32(k) for k in LUMA))
+    return out
+
+
+@compiled
+def _luminance(y0: int, y1: int, image: Floats, out: Floats, r: float, g: float, b: float) -> None:
+    for y in range(y0, y1):
+        # Views of one row: without them the compiler does not vectorise (9 times slower).
+        source, target = image[y], out[y]
+        for x in range(target.size):
+            target[x] = r * source[x, 0] + g * source[x, 1] + b * source[x, 2]
+
+
+def _with_cpu(image: Floats, old: Floats, new: Floats, limit: float) -> Floats:
+    out = np.empty_like(image)
+    in_bands(_with, image.shape[0], image, old, new, np.float32(limit), out)
+    return out
+
+
+@compiled
+def _with(
+    y0: int, y1: int, image: Floats, old: Floats, new: Floats, limit: float, out: Floats
+) -> None:
+    low, one = np.float32(1.0) / limit, np.float32(1.0)
+    for y in range(y0, y1):
+        source, target, before, after = image[y], out[y], old[y], new[y]
+        for x in range(before.size):
+            a, b = before[x], after[x]
+            ratio = one
+            if a > 0.0 and b > 0.0:
+                ratio = min(max(b / a, low), limit)
+            rest = b - a * ratio
+            target[x, 0] = source[x, 0] * ratio + rest
+            target[x, 1] = source[x, 1] * ratio + rest
+            target[x, 2] = source[x, 2] * ratio + rest

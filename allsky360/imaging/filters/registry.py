@@ -1,0 +1,8 @@
+"""All filters by name."""
+
+from __future__ import annotations
+
+from allsky360.imaging.filters import scnr
+from allsky360.imaging.filters.filter import Filter
+
+FILTERS: dict[str, Filter] = {f.name: f for f in (scnr.FILTER,)}
