@@ -42,17 +42,13 @@ class Constellation:
 @lru_cache(maxsize=1)
 def constellations() -> tuple[Constellation, ...]:
     """Return the 89 figures."""
-    return tuple(
-        Constellation(
-            c["id"],
-            c["name"],
-            c["genitive"],
-            c["rank"],
-            *(float(v) for v in c["centre"]),
-            tuple(tuple(path) for path in c["lines"]),
-        )
-        for c in names_file()["constellations"]
-    )
+    return tuple(_figure(c) for c in names_file()["constellations"])
+
+
+def _figure(c: dict[str, Any]) -> Constellation:
+    ra, dec = (float(v) for v in c["centre"])
+    lines = tuple(tuple(int(hip) for hip in path) for path in c["lines"])
+    return Constellation(c["id"], c["name"], c["genitive"], int(c["rank"]), ra, dec, lines)
 
 
 @lru_cache(maxsize=1)
