@@ -8,9 +8,9 @@ times, whose blocks are means of the inside alone::
     pull:  S, W   sums of value and count over the inside of 2 x 2 coarser cells, up to one cell
     push:  f_l = t_l S_l / W_l + (1 - t_l) up(f_{l+1}),   t_l = min(1, 32 W_l / cell area)
 
-where ``up`` is bilinear; after each push cells with ``t < 1`` are relaxed towards the mean of their
-neighbours (Laplace), so that the continuation joins the inside without a step. What lies outside the
-mask is never read (it may be NaN), and nothing inside changes, bit for bit.
+where ``up`` is bilinear; after each push, cells with ``t < 1`` are relaxed towards the mean of
+their neighbours (Laplace), so that the continuation joins the inside without a step. What lies
+outside the mask is never read (it may be NaN), and nothing inside changes, bit for bit.
 """
 
 from __future__ import annotations
