@@ -140,7 +140,7 @@ def _text(layer: Layer, text: Text, style: Style) -> None:
     if style.halo:
         rim = max(1, round(0.09 * text.size_px))
         _stamp(layer, text, style, rim, (0, 0, 0), style.halo)
-    _stamp(layer, text, style, 0, style.colour, style.opacity)
+    _stamp(layer, text, style, 0, style.colour, style.ink)
 
 
 def _stamp(

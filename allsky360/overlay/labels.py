@@ -168,16 +168,16 @@ class Board:
         )
 
 
-def place_all(board: Board, requests: Sequence[Request], cover: Cover) -> None:
-    """Place labels in order of rank; equal ranks in order of their text."""
-    for request in sorted(requests, key=lambda r: (r.rank, r.text, r.x, r.y)):
-        board.place(request, cover)
+def place_all(board: Board, requests: Sequence[Request], cover: Cover) -> list[Request]:
+    """Place labels in order of rank, equal ranks in order of their text; return what found room."""
+    ordered = sorted(requests, key=lambda r: (r.rank, r.text, r.x, r.y))
+    return [request for request in ordered if board.place(request, cover) is not None]
 
 
-def cover_of(board: Board, lines: Sequence[Float], stars: Float) -> Cover:
-    """Return what labels should rather not cover: lines and stars, in pixels."""
+def cover_of(board: Board, lines: Sequence[Float], points_px: Sequence[Float]) -> Cover:
+    """Return what labels should rather not cover: lines and loose points ``(N, 2)``, in pixels."""
     cell = _CELL_UNITS * board.unit_px
-    points = [stars]
+    points = [np.empty((0, 2)), *points_px]
     for line in lines:
         if len(line) < 2:
             continue

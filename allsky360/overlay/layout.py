@@ -19,7 +19,13 @@ from allsky360.overlay.scene import Mark, OverlayScene, Polyline
 from allsky360.overlay.style import STYLES
 from allsky360.overlay.text import width_px
 from allsky360.sky.bodies import PLANETS, Body, bodies
-from allsky360.sky.catalogue import Catalogue, altaz_of, apparent_altaz, load_catalogue
+from allsky360.sky.catalogue import (
+    Catalogue,
+    altaz_of,
+    apparent_altaz,
+    horizon_vectors,
+    load_catalogue,
+)
 from allsky360.sky.constellations import constellations, loose_points
 from allsky360.sky.frames import horizon_matrix, sidereal_time_h, unit_vectors
 from allsky360.sky.lens import LensModel
@@ -86,8 +92,13 @@ def layout(
     board.reserve([(m.x - m.radius_px, m.y - m.radius_px, m.x + m.radius_px, m.y + m.radius_px)
                    for m in marks if m.kind in ("sun", "moon", "planet", "pole")])  # fmt: skip
     bright = visible & (stars.v_mag <= _AVOIDED_V)
-    cover = cover_of(board, [line.points for line in lines], np.stack([x, y], axis=1)[bright])
-    place_all(board, requests, cover)
+    spots = [np.stack([x, y], axis=1)[bright], _rings(marks)]
+    placed = place_all(board, requests, cover_of(board, [line.points for line in lines], spots))
+    named = {(r.kind, r.x, r.y) for r in placed}
+    # a ring without a name would only puzzle
+    marks = [
+        m for m in marks if m.kind not in ("star", "designation") or (m.kind, m.x, m.y) in named
+    ]
     order = {kind: i for i, kind in enumerate(STYLES)}
     return OverlayScene(
         lens.width,
@@ -160,8 +171,6 @@ def _vertices(
     """Return the apparent unit vector of every vertex of the figures, by Hipparcos number."""
     if not o.constellation_lines:
         return {}
-    from allsky360.sky.catalogue import horizon_vectors
-
     vectors = horizon_vectors(altitude, azimuth)
     found = dict(zip(stars.hip.tolist(), vectors, strict=True))
     matrix = horizon_matrix(site, when)
@@ -232,6 +241,15 @@ def _star_labels(
         marks.append(Mark(kind, *at, radius, star.label))
         requests.append(Request(kind, text, *at, v if kind == "star" else 10.0 + v, radius))
     return marks, requests
+
+
+def _rings(marks: Sequence[Mark]) -> Float:
+    """Return points on every mark's ring, ``(8 N, 2)``."""
+    angle = np.arange(8) * np.pi / 4
+    at = np.array([(m.x, m.y, m.radius_px) for m in marks]).reshape(-1, 3)
+    x = at[:, :1] + at[:, 2:] * np.cos(angle)
+    y = at[:, 1:2] + at[:, 2:] * np.sin(angle)
+    return np.stack([x.ravel(), y.ravel()], axis=1)
 
 
 def _poles(

@@ -9,14 +9,18 @@ RGB = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Style:
-    """The look of a kind; ``width`` and ``size`` in scene units, ``halo`` is the dark rim."""
+    """The look of a kind.
+
+    ``opacity`` and ``width`` (scene units) are those of lines and marks, ``ink`` and ``size`` those
+    of text, ``halo`` the opacity of the dark rim behind it.
+    """
 
     colour: RGB
     opacity: float = 1.0
     width: float = 1.2
     size: float = 13.0
     bold: bool = False
-    filled: bool = False
+    ink: float = 0.95
     halo: float = 0.6
     dash: bool = False
 
@@ -29,10 +33,10 @@ STYLES: dict[str, Style] = {
     "meridian": Style((110, 210, 130), 0.6, 1.1, size=10.5),
     "ecliptic": Style((230, 190, 70), 0.6, 1.1, size=10.5, dash=True),
     "horizon": Style((130, 150, 160), 0.55, 1.2),
-    "constellation": Style((110, 160, 230), 0.65, 1.2, size=12.0),
+    "constellation": Style((125, 170, 235), 0.6, 1.2, size=12.0),
     "pole": Style((120, 220, 140), 0.9, 1.2, size=11.5),
     "star": Style((255, 255, 255), 0.75, 1.1, size=12.5),
-    "designation": Style((200, 205, 215), 0.7, 1.0, size=10.5),
+    "designation": Style((200, 205, 215), 0.7, 1.0, size=10.5, ink=0.85),
     "planet": Style((255, 190, 110), 0.95, 1.4, size=13.5, bold=True),
     "sun": Style((255, 220, 90), 0.95, 1.8, size=14.5, bold=True),
     "moon": Style((225, 230, 255), 0.95, 1.6, size=14.5, bold=True),

@@ -31,7 +31,7 @@ def to_svg(scene: OverlayScene) -> str:
         style = STYLES[kind]
         weight = ' font-weight="bold"' if style.bold else ""
         parts.append(
-            f'<g class="text {kind}" fill="{_hex(style.colour)}" fill-opacity="{style.opacity:g}"'
+            f'<g class="text {kind}" fill="{_hex(style.colour)}" fill-opacity="{style.ink:g}"'
             f'{weight} stroke="#000" stroke-opacity="{style.halo:g}" stroke-linejoin="round" '
             f'paint-order="stroke">'
         )
