@@ -17,7 +17,9 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from allsky360.clock import REAL_CLOCK, Clock, rehearsal
+from allsky360.config_filters import FilterSettings, ProfilesSettings
 from allsky360.config_section import Section
+from allsky360.config_steps import check_steps
 from allsky360.config_text import explain_errors, explain_stray_environment
 from allsky360.errors import SettingsError
 from allsky360.model import Site, as_utc
@@ -190,11 +192,21 @@ class ProcessingSettings(Section):
         8.0, ge=3, le=100, description="Noise sigmas above all like-coloured neighbours to repair."
     )
     white_balance: WhiteBalanceSettings = Field(default_factory=WhiteBalanceSettings)
-    target_background: float = Field(
-        0.20, gt=0, lt=0.9, description="Display level (0 to 1) the night sky is put at."
+    tone_time_s: float = Field(
+        90.0, ge=0, le=3600, description="Time in which the picture's tone follows the sky."
     )
-    saturation: float = Field(1.6, ge=0, le=4, description="Colour saturation, 1 keeps it.")
+    profile: Literal["auto", "clear", "moonlit", "cloudy", "day"] = Field(
+        "auto", description="Steps the picture is made by; auto follows Sun, Moon and clouds."
+    )
+    profiles: ProfilesSettings = Field(default_factory=ProfilesSettings)
+    filters: FilterSettings = Field(default_factory=FilterSettings)
     jpeg_quality: int = Field(92, ge=10, le=100, description="Quality of display pictures.")
+
+    @model_validator(mode="after")
+    def _steps_are_filters(self) -> ProcessingSettings:
+        for name in type(self.profiles).model_fields:
+            check_steps(name, getattr(self.profiles, name), self.filters)
+        return self
 
 
 class PrefectSettings(Section):

@@ -10,10 +10,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from allsky360.config_section import Section
+from allsky360.config_section import DisplayFilter, LinearFilter, Section
 
 
-class ScnrSettings(Section):
+class SaturationSettings(DisplayFilter):
+    """Colourfulness, hue and lightness kept."""
+
+    amount: float = Field(1.5, ge=0, le=4, description="Factor on chroma; 1 keeps it.")
+
+
+class ScnrSettings(LinearFilter):
     """Removal of excess green."""
 
     amount: float = Field(0.8, ge=0, le=1, description="Share of the excess green taken away.")
@@ -21,3 +27,45 @@ class ScnrSettings(Section):
         "average", description="Green may be as large as the mean, or the larger, of red and blue."
     )
     keep_luminance: bool = Field(True, description="Keep brightness where green was taken away.")
+
+
+class StretchSettings(LinearFilter):
+    """The curve from linear light to the picture."""
+
+    method: Literal["asinh", "mtf", "ghs", "reinhard", "linear"] = Field(
+        "asinh", description="Curve."
+    )
+    background: float = Field(
+        0.20, gt=0, lt=0.9, description="Display level (0 to 1) the sky is put at."
+    )
+    intensity: float = Field(
+        2.0, ge=-5, le=15, description="Shape of ghs: how local its contrast is."
+    )
+    linked: bool = Field(True, description="One curve for luminance; false: one for each colour.")
+    chroma_floor: float = Field(
+        0.2, ge=0, le=2, description="Height above black, of the sky's, under which colour fades."
+    )
+
+
+class FilterSettings(Section):
+    """Settings of each picture filter, for every profile."""
+
+    saturation: SaturationSettings = Field(default_factory=SaturationSettings)
+    scnr: ScnrSettings = Field(default_factory=ScnrSettings)
+    stretch: StretchSettings = Field(default_factory=StretchSettings)
+
+
+class ProfilesSettings(Section):
+    """Steps of each profile, in order; keywords may follow in brackets: clarity(amount=0.3)."""
+
+    clear: tuple[str, ...] = Field(
+        ("stretch", "saturation"), description="A clear, moonless night."
+    )
+    moonlit: tuple[str, ...] = Field(
+        ("stretch", "saturation"), description="A night with the Moon up."
+    )
+    cloudy: tuple[str, ...] = Field(("stretch", "saturation"), description="A covered night.")
+    day: tuple[str, ...] = Field(
+        ("stretch(background=0.45)", "saturation"),
+        description="Day, and the bright part of twilight.",
+    )

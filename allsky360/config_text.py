@@ -56,7 +56,8 @@ def _type_words(kind: Any) -> str:
     if origin is Annotated:
         return _type_words(arguments[0])
     if origin is tuple:
-        return f"list of {len(arguments)} {_type_words(arguments[0])}s"
+        count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
+        return f"list of {count}{_type_words(arguments[0])}s"
     names = {float: "number", int: "whole number", bool: "true or false", str: "text", Path: "path"}
     return names.get(kind, getattr(kind, "__name__", str(kind)))
 

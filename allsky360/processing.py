@@ -22,6 +22,7 @@ from allsky360.arrays import Backend, best_backend, block_mean
 from allsky360.config import Settings, site_from
 from allsky360.errors import AllskyError
 from allsky360.imaging.calibrate import Masters
+from allsky360.imaging.display import SkyHints
 from allsky360.imaging.encode import encode_jpeg
 from allsky360.imaging.parameters import ChainParameters, parameters_from
 from allsky360.imaging.pipeline import Developed, develop
@@ -134,14 +135,15 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
     archive = Archive(root)
     parameters = parameters_from(settings)
     bracket = archive.bracket(ref)
+    site = archive.site(ref.camera, ref.night) or _site_or_none(settings)
     developed = develop(
         bracket,
         parameters,
         masters=masters_for(settings),
         backend=backend_for(settings),
         tone=_previous_tone(archive, ref),
+        hints=sky_hints(site, bracket.start),
     )
-    site = archive.site(ref.camera, ref.night) or _site_or_none(settings)
     jpeg = encode_jpeg(
         developed.picture,
         quality=settings.processing.jpeg_quality,
@@ -190,6 +192,25 @@ def _previous_tone(archive: Archive, ref: FrameRef) -> Tone | None:
         except (AllskyError, OSError, KeyError, TypeError, ValueError) as error:
             log.debug("no tone from frame %s: %s", index, error)
     return None
+
+
+def sky_hints(site: Site | None, when: datetime) -> SkyHints:
+    """Return what the calendar says about the sky: how much the Moon lights it.
+
+    A full Moon lights the sky about ten times as much as a half Moon; its light grows with
+    altitude until about 30 degrees.
+    """
+    if site is None:
+        return SkyHints()
+    from allsky360.sky.ephemeris import EphemerisError, sun_moon
+
+    try:
+        moon = sun_moon(site, when)
+    except EphemerisError as error:
+        log.warning("the Moon is not known: %s", error)
+        return SkyHints()
+    height = min(max((moon.moon_altitude_deg + 1.0) / 31.0, 0.0), 1.0)
+    return SkyHints(moonlight=height * moon.moon_illumination**3)
 
 
 def _site_or_none(settings: Settings) -> Site | None:
@@ -346,6 +367,7 @@ class _FileRun:
                 masters=self.masters,
                 backend=self.backend,
                 tone=self._tone if key == self._tone_of else None,
+                hints=sky_hints(self.site, first.start),
             )
         except (AllskyError, ValueError) as error:
             self.fail(", ".join(sources), str(error))

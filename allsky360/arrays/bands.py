@@ -19,8 +19,13 @@ SMALL = 64
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile with numba, without the GIL; the machine code is cached beside the source."""
-    return njit(cache=True, fastmath={"contract", "arcp", "reassoc", "nsz"}, nogil=True)(function)
+    """Compile with numba, without the GIL; the machine code is cached beside the source.
+
+    Division by zero gives inf or NaN as in NumPy: a test for it would keep loops from being
+    vectorised.
+    """
+    fast = {"contract", "arcp", "reassoc", "nsz"}
+    return njit(cache=True, fastmath=fast, nogil=True, error_model="numpy")(function)
 
 
 @lru_cache(maxsize=1)

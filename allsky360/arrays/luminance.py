@@ -81,7 +81,7 @@ def _with_cpu(image: Floats, old: Floats, new: Floats, limit: float) -> Floats:
 
 @compiled
 def _with(
-    y0: int, y1: int, image: Floats, old: Floats, new: Floats, limit: float, out: Floats
+    y0: int, y1: int, image: Floats, old: Floats, new: Floats, limit: Any, out: Floats
 ) -> None:
     low, one = np.float32(1.0) / limit, np.float32(1.0)
     for y in range(y0, y1):

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from allsky360.config import Settings
+from allsky360.config import ProcessingSettings, Settings
+from allsky360.config_steps import resolve_steps
+
+ProfileStep = tuple[str, dict[str, Any]]
+"""A filter's name and all its keywords."""
+
+
+def default_profiles() -> dict[str, tuple[ProfileStep, ...]]:
+    """Return the profiles of the default settings."""
+    return profiles_from(ProcessingSettings())
 
 
 @dataclass(frozen=True)
@@ -31,13 +41,12 @@ class ChainParameters:
         moves to them towards day, when the sky is blue.
     red, blue
         Gains of red and blue (green is 1) that make daylight white.
-    target_background
-        Display level (sRGB code over 255) of the night sky.
-    saturation
-        Factor on colour differences in the picture. Camera colours are paler than the eye's: their
-        filters overlap.
     tone_time_s
         Time constant with which the picture's brightness and colour follow the sky.
+    profile
+        Name of the profile, or "auto".
+    profiles
+        The steps of each profile, in order.
     """
 
     black_level_adu: float = 0.0
@@ -48,9 +57,9 @@ class ChainParameters:
     white_balance: Literal["manual", "grey-sky"] = "grey-sky"
     red: float = 1.35
     blue: float = 1.65
-    target_background: float = 0.20
-    saturation: float = 1.6
     tone_time_s: float = 90.0
+    profile: str = "auto"
+    profiles: Mapping[str, tuple[ProfileStep, ...]] = field(default_factory=default_profiles)
 
     def digest(self) -> str:
         """Short hash that names these parameters in provenance."""
@@ -58,19 +67,28 @@ class ChainParameters:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def profiles_from(processing: ProcessingSettings) -> dict[str, tuple[ProfileStep, ...]]:
+    """Resolve the steps of every profile."""
+    profiles = processing.profiles
+    return {
+        name: resolve_steps(getattr(profiles, name), processing.filters)
+        for name in type(profiles).model_fields
+    }
+
+
 def parameters_from(settings: Settings) -> ChainParameters:
     """Collect the chain's parameters from the settings tree."""
     p, c = settings.processing, settings.camera
-    values: dict[str, Any] = {
-        "black_level_adu": c.black_level_adu,
-        "saturation_adu": c.saturation_adu,
-        "gain_unit_db": c.gain_unit_db,
-        "debayer": p.debayer,
-        "hot_pixel_sigma": p.hot_pixel_sigma,
-        "white_balance": p.white_balance.mode,
-        "red": p.white_balance.red,
-        "blue": p.white_balance.blue,
-        "target_background": p.target_background,
-        "saturation": p.saturation,
-    }
-    return ChainParameters(**values)
+    return ChainParameters(
+        black_level_adu=c.black_level_adu,
+        saturation_adu=c.saturation_adu,
+        gain_unit_db=c.gain_unit_db,
+        debayer=p.debayer,
+        hot_pixel_sigma=p.hot_pixel_sigma,
+        white_balance=p.white_balance.mode,
+        red=p.white_balance.red,
+        blue=p.white_balance.blue,
+        tone_time_s=p.tone_time_s,
+        profile=p.profile,
+        profiles=profiles_from(p),
+    )

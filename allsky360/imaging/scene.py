@@ -67,3 +67,13 @@ def survey(linear: Array) -> Scene:
     middle = sky & (luminance >= low) & (luminance <= high)
     background = tuple(float(v) for v in np.median(small[middle], axis=0))
     return Scene(small, sky, border, background)
+
+
+def full_mask(scene: Scene, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Return the sky at full size, ``(H, W)`` bool; None where all of the frame is sky."""
+    if scene.sky.all():
+        return None
+    h, w = scene.sky.shape
+    rows = np.minimum(np.arange(shape[0]) * h // shape[0], h - 1)
+    columns = np.minimum(np.arange(shape[1]) * w // shape[1], w - 1)
+    return np.asarray(scene.sky[rows][:, columns])

@@ -19,8 +19,7 @@ from allsky360.imaging.calibrate import Master, Masters
 from allsky360.imaging.encode import encode_jpeg
 from allsky360.imaging.parameters import ChainParameters, parameters_from
 from allsky360.imaging.pipeline import Developed, develop
-from allsky360.imaging.stretch import luminance_curve, solve_bend
-from allsky360.imaging.tone import Tone, daylight_share, smooth_tone
+from allsky360.imaging.tone import Tone, daylight_share, smooth_state, smooth_tone
 from allsky360.imaging.white_balance import NIGHT_TINT, grey_gains, mix_gains, night_gains
 from allsky360.model import Bracket, Exposure, Site
 
@@ -196,8 +195,8 @@ def test_steps_say_what_was_done() -> None:
     developed = night()
     names = [s.name for s in developed.steps]
     assert names == [
-        "calibrate", "noise", "hot-pixels", "hdr-merge", "debayer", "survey", "tone", "picture",
-        "statistics",
+        "calibrate", "noise", "hot-pixels", "hdr-merge", "debayer", "survey", "tone", "balance",
+        *(name for name, _ in PARAMETERS.profiles["clear"]), "quantise", "statistics",
     ]  # fmt: skip
     assert all(s.version >= 1 and s.seconds >= 0 for s in developed.steps)
     assert developed.statistics["sky_fraction"] == pytest.approx(
@@ -229,18 +228,6 @@ def test_border_is_found_and_a_vignette_is_not() -> None:
     assert sky_mask(np.zeros((8, 8), np.float32)).all()
 
 
-@pytest.mark.parametrize("sky", [1e-6, 1e-4, 0.01, 0.1])
-@pytest.mark.parametrize("target", [0.1, 0.18, 0.45])
-def test_curve_puts_the_sky_at_its_target(sky: float, target: float) -> None:
-    curve = luminance_curve(sky, target)
-    assert (np.diff(curve) >= 0).all()
-    assert curve[0] == 0
-    assert curve[-1] == pytest.approx(1.0)
-    b = solve_bend(sky, min(target, 0.99)) or 1e-6  # a straight line
-    assert np.arcsinh(b * sky) / np.arcsinh(b) == pytest.approx(target, abs=1e-3)
-    assert solve_bend(0.9, target) == 0.0
-
-
 def test_gains_and_daylight() -> None:
     assert grey_gains((0.5, 1.0, 2.0), (0.0, 0.0, 0.0)) == pytest.approx((2.0, 1.0, 0.5))
     assert grey_gains((0.1, 0.0, 0.1), (0.0, 0.0, 0.0)) == (1.0, 1.0, 1.0)
@@ -253,14 +240,24 @@ def test_gains_and_daylight() -> None:
 
 
 def test_tone_smoothing_forgets_after_gaps() -> None:
-    old = Tone(WHEN, 0.0, 0.2, 1.0, (1.0, 1.0, 1.0))
-    new = Tone(WHEN + timedelta(seconds=90), 1.0, 0.4, 2.0, (2.0, 1.0, 1.0))
+    old = Tone(WHEN, 0.0, (1.0, 1.0, 1.0))
+    new = Tone(WHEN + timedelta(seconds=90), 1.0, (2.0, 1.0, 1.0), {"a": {"b": [1.0]}})
     mixed = smooth_tone(new, old, 90.0)
     assert mixed.radiance == pytest.approx(1 - np.exp(-1))
     assert smooth_tone(replace(new, time=WHEN + timedelta(hours=1)), old, 90.0).radiance == 1.0
     assert smooth_tone(replace(new, time=WHEN - timedelta(seconds=1)), old, 90.0).radiance == 1.0
     assert smooth_tone(replace(new, gains=(1.0,)), old, 90.0).gains == (1.0,)
-    assert Tone.from_json(json.loads(json.dumps(mixed.to_json()))) == mixed
+    assert Tone.from_json(json.loads(json.dumps(new.to_json()))) == new
+
+
+def test_states_are_kept_per_unit_of_light() -> None:
+    first = smooth_state({"sky": [1.0], "share_x": [0.5]}, None, 1.0, 10.0)
+    assert first == {"sky": [10.0], "share_x": [0.5]}
+    # Half the light to the unit: the same sky measures twice as much, and nothing changes.
+    assert smooth_state({"sky": [2.0], "share_x": [0.5]}, first, 0.3, 5.0) == first
+    moved = smooth_state({"sky": [2.0], "share_x": [1.0]}, first, 0.5, 10.0)
+    assert moved == {"sky": [15.0], "share_x": [0.75]}
+    assert smooth_state({"sky": [1.0, 2.0]}, first, 0.1, 1.0) == {"sky": [1.0, 2.0]}
 
 
 def test_jpeg_says_when_and_where() -> None:
@@ -289,13 +286,19 @@ def test_parameters_come_from_the_settings(tmp_path: Path) -> None:
             "debayer": "bilinear",
             "hot_pixel_sigma": 5.0,
             "white_balance": {"mode": "manual", "red": 2.0, "blue": 1.1},
-            "target_background": 0.2,
-            "saturation": 0.5,
+            "tone_time_s": 30.0,
+            "profile": "day",
+            "filters": {"stretch": {"method": "mtf"}},
+            "profiles": {"day": ["scnr(amount=0.5)", "stretch"]},
         },
     )
     parameters = parameters_from(settings)
+    day = parameters.profiles["day"]
+    assert [name for name, _ in day] == ["scnr", "stretch"]
+    assert day[0][1]["amount"] == 0.5
+    assert day[1][1]["method"] == "mtf"
     assert parameters == ChainParameters(
-        64.0, 4000.0, 0.3, "bilinear", 5.0, "manual", 2.0, 1.1, 0.2, 0.5
+        64.0, 4000.0, 0.3, "bilinear", 5.0, "manual", 2.0, 1.1, 30.0, "day", parameters.profiles
     )
     assert parameters.digest() != ChainParameters().digest()
 

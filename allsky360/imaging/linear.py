@@ -1,0 +1,172 @@
+"""From raw exposures to one linear frame: calibrate, repair, merge, debayer, survey."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from allsky360.arrays import Array, Backend, namespace, to_host
+from allsky360.imaging import black_level, calibrate, debayer, hdr, hot_pixels, noise, scene
+from allsky360.imaging.calibrate import Calibrated, MasterMismatch, Masters
+from allsky360.imaging.noise import NoiseModel
+from allsky360.imaging.parameters import ChainParameters
+from allsky360.imaging.scene import Scene
+from allsky360.imaging.steps import StepLog
+from allsky360.model import Bracket, Exposure
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFrame:
+    """The merged bracket: what is measured, and what the picture is made of.
+
+    Attributes
+    ----------
+    image
+        ``(H, W, C)`` float32 on the device, C 3 or 1: 1.0 = full well of the longest exposure,
+        camera colours, negatives kept, may exceed 1.
+    clipped
+        ``(H, W)`` uint8 on the device; 255 where even the shortest exposure is saturated.
+    full_scale
+        Value at which the shortest exposure saturates.
+    full_well_adu
+        Full well of the longest exposure above black, ADU: what 1.0 stands for.
+    noise
+        Noise model of the longest exposure, ADU.
+    reference
+        The longest exposure.
+    scene
+        A reduced copy on the host, and its sky.
+    numbers
+        Found on the way: repaired pixels, disagreement of exposure ratios.
+    exposures
+        How many were merged.
+    """
+
+    image: Array
+    clipped: Array
+    full_scale: float
+    full_well_adu: float
+    noise: NoiseModel
+    reference: Exposure
+    scene: Scene
+    numbers: dict[str, float]
+    exposures: int
+
+    @property
+    def sky_level(self) -> float:
+        """Mean of the channels of the sky background."""
+        return sum(self.scene.background) / len(self.scene.background)
+
+    @property
+    def sky_noise(self) -> float:
+        """Standard deviation of one pixel of the sky."""
+        return self.noise.sigma(self.sky_level * self.full_well_adu) / self.full_well_adu
+
+
+def linearise(
+    bracket: Bracket,
+    parameters: ChainParameters,
+    log: StepLog,
+    *,
+    masters: Masters | None = None,
+    backend: Backend = "numpy",
+) -> LinearFrame:
+    """Merge a bracket into one linear frame; see :func:`allsky360.imaging.pipeline.develop`."""
+    exposures = bracket.exposures
+    reference = max(exposures, key=lambda e: e.exposure_s)
+    mosaic = reference.pattern is not None
+
+    light, full = _calibrate(exposures, parameters, masters, backend, log)
+    egain = reference.egain if not calibrate.is_display_referred(reference) else None
+    with log.step("noise", noise.VERSION) as note:
+        model = noise.estimate_noise(light, full, egain=egain, mosaic=mosaic)
+        note.update(asdict(model))
+    repaired = 0
+    if reference.pixels.ndim == 2:
+        sigmas = parameters.hot_pixel_sigma
+        with log.step("hot-pixels", hot_pixels.VERSION, sigmas=sigmas) as note:
+            for k, frame in enumerate(light):
+                light[k], count = hot_pixels.repair_hot_pixels(frame, sigmas=sigmas, noise=model)
+                repaired += count
+            note["repaired"] = repaired
+    times = [e.exposure_s for e in exposures]
+    with log.step("hdr-merge", hdr.VERSION, exposures_s=times, knee=list(hdr.KNEE)):
+        disagreement = hdr.ratio_error(light, times, full)
+        merged = hdr.merge(light, times, full, model)
+    full_well = full[times.index(max(times))]
+    del light
+
+    linear, clipped = merged.radiance, merged.clipped
+    xp = namespace(linear)
+    if reference.pattern is not None:
+        level = float(np.median(to_host(linear[::9, ::9])))
+        method = parameters.debayer
+        with log.step("debayer", debayer.VERSION, method=method, pattern=reference.pattern):
+            linear = debayer.debayer(
+                linear,
+                reference.pattern,
+                method=method,
+                noise=model.sigma(level * full_well) / full_well,
+                clip=hdr.KNEE[1] * merged.full_scale,
+            )
+    elif linear.ndim == 2:
+        linear = linear[..., None]
+    else:
+        clipped = xp.max(clipped, axis=-1)
+    with log.step("survey", scene.VERSION) as note:
+        view = scene.survey(linear)
+        note["sky_fraction"] = round(float(view.sky.mean()), 4)
+    return LinearFrame(
+        linear,
+        clipped,
+        merged.full_scale,
+        full_well,
+        model,
+        reference,
+        view,
+        {"repaired_pixels": float(repaired), "ratio_error": disagreement},
+        len(exposures),
+    )
+
+
+def _calibrate(
+    exposures: tuple[Exposure, ...],
+    parameters: ChainParameters,
+    masters: Masters | None,
+    backend: Backend,
+    log: StepLog,
+) -> tuple[list[Array], list[float]]:
+    """Calibrate every exposure; masters that do not fit are refused and said."""
+    light, full = [], []
+    with log.step("calibrate", calibrate.VERSION, used=[]) as note:
+        for exposure in exposures:
+
+            def run(frames: Masters | None, e: Exposure = exposure) -> Calibrated:
+                return calibrate.calibrate(
+                    e,
+                    black_level_adu=parameters.black_level_adu,
+                    saturation_adu=parameters.saturation_adu,
+                    masters=frames,
+                    backend=backend,
+                )
+
+            try:
+                result = run(masters)
+            except MasterMismatch as error:
+                log.warnings.append(f"{error.message} The black level was subtracted instead.")
+                result = run(None)
+            light.append(result.light)
+            full.append(result.full_adu)
+            note["used"].append(list(result.used))
+    stated = parameters.black_level_adu > 0 or (masters is not None and bool(masters.frames))
+    first = exposures[0]
+    if stated or first.pixels.ndim != 2:
+        return light, full
+    with log.step("black-level", black_level.VERSION) as note:
+        times = [e.exposure_s for e in exposures]
+        level, note["source"] = black_level.estimate_black(light, times, min(full))
+        note["level_adu"] = round(level, 3)
+        light = [frame - level for frame in light] if level else light
+        full = [f - level for f in full]
+    return light, full
