@@ -259,7 +259,7 @@ def _framed(small: Floats) -> Floats:
 def _starts(pixels: int, blocks: int, size: int) -> NDArray[np.int64]:
     """Return the first pixel after each centre of a framed row: runs between two centres."""
     centres = (np.arange(-1, blocks + 1) + 0.5) * size - 0.5
-    return np.clip(np.ceil(centres), 0, pixels).astype(np.int64)
+    return np.asarray(np.clip(np.ceil(centres), 0, pixels), np.int64)
 
 
 def _scale_cpu(
@@ -277,7 +277,7 @@ def _scale_cpu(
 
 
 @compiled
-def _between(y: int, size: int, rows: int) -> tuple[int, float]:
+def _between(y: int, size: int, rows: int) -> tuple[int, np.float32]:
     """Framed block row before pixel row ``y``, and the share to the next."""
     at = (np.float32(y) + np.float32(0.5)) / np.float32(size) + np.float32(0.5)
     j = min(int(at), rows - 2)
@@ -348,7 +348,7 @@ def _scale_colour(
 
 @compiled
 def _run(
-    row: Floats, below: Floats, t: float, size: int, starts: NDArray[np.int64], line: Floats
+    row: Floats, below: Floats, t: np.float32, size: int, starts: NDArray[np.int64], line: Floats
 ) -> None:
     """Fill a full row between two framed block rows of one plane."""
     step = np.float32(1.0) / np.float32(size)

@@ -1,0 +1,94 @@
+"""Smoothing that stops at edges, and the range of values about a pixel, on planes.
+
+:func:`guided_self` is the guided filter of He, Sun & Tang (2013), IEEE TPAMI 35, 1397, with the
+plane as its own guide: in each square window the result is ``a p + b`` with::
+
+    a = var / (var + edge^2)        b = (1 - a) mean
+
+averaged over all windows a pixel lies in. Where the plane varies by less than ``edge`` it is
+smoothed like a box would, where it varies by more it stays. Only box means: the cost does not grow
+with the radius.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from allsky360.arrays import box_mean
+from allsky360.arrays.dispatch import body_for
+from allsky360.arrays.generic import pad_mirror
+
+Array = Any
+Floats = NDArray[np.float32]
+
+
+def guided_self(plane: Array, radius_px: int, edge: float) -> Array:
+    """Smooth a plane but not its edges.
+
+    Parameters
+    ----------
+    plane
+        ``(H, W)`` float32.
+    radius_px
+        Half side of the window.
+    edge
+        Standard deviation within a window from which it counts as an edge, in the plane's unit.
+    """
+    mean = box_mean(plane, radius_px)
+    # About the local mean of a smooth plane the squares lose no digits: values are of order 1.
+    variance = box_mean(plane * plane, radius_px) - mean * mean
+    xp = array_api_compat.array_namespace(plane)
+    variance = xp.maximum(variance, xp.zeros_like(variance))
+    a = variance / (variance + edge * edge)
+    return box_mean(a, radius_px) * plane + box_mean(mean - a * mean, radius_px)
+
+
+def lowest(plane: Array, radius_px: int) -> Array:
+    """Return the smallest value within a ``(2 radius + 1)`` square about each pixel."""
+    return -highest(-plane, radius_px)
+
+
+def highest(plane: Array, radius_px: int) -> Array:
+    """Return the largest value within a ``(2 radius + 1)`` square about each pixel."""
+    if radius_px <= 0:
+        return plane
+    body = body_for(plane, cpu=_highest_cpu, generic=_highest_generic, cuda=_highest_cuda)
+    return body(plane, radius_px)
+
+
+def _highest_cpu(plane: Floats, radius_px: int) -> Floats:
+    side = 2 * radius_px + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))
+    return np.asarray(cv2.dilate(np.ascontiguousarray(plane), kernel), np.float32)
+
+
+def _highest_cuda(plane: Array, radius_px: int) -> Array:
+    from cupyx.scipy import ndimage
+
+    return ndimage.maximum_filter(plane, size=2 * radius_px + 1, mode="mirror")
+
+
+def _highest_generic(plane: Array, radius_px: int) -> Array:
+    """Windows of doubled width, rows then columns; a mirrored border adds no other values."""
+    xp = array_api_compat.array_namespace(plane)
+    h, w = plane.shape
+    padded = pad_mirror(plane, radius_px)
+    for axis, size in ((0, h), (1, w)):
+        side = 2 * radius_px + 1
+        wide = padded
+        reach = 1
+        while reach < side:
+            step = min(reach, side - reach)
+            n = wide.shape[axis] - step
+            near, far = (
+                (wide[:n, :], wide[step:, :]) if axis == 0 else (wide[:, :n], wide[:, step:])
+            )
+            wide = xp.maximum(near, far)
+            reach += step
+        padded = wide[:size, :] if axis == 0 else wide[:, :size]
+    return padded
