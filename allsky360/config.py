@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from allsky360.clock import REAL_CLOCK, Clock, rehearsal
 from allsky360.config_filters import FilterSettings, ProfilesSettings
+from allsky360.config_overlay import OverlaySettings
 from allsky360.config_section import Section
 from allsky360.config_steps import check_steps
 from allsky360.config_text import explain_errors, explain_stray_environment
@@ -299,6 +300,7 @@ class Settings(BaseSettings):
     exposure: ExposureSettings = Field(default_factory=ExposureSettings)
     capture: CaptureSettings = Field(default_factory=CaptureSettings)
     processing: ProcessingSettings = Field(default_factory=ProcessingSettings)
+    overlay: OverlaySettings = Field(default_factory=OverlaySettings)
     owner: OwnerSettings = Field(default_factory=OwnerSettings)
     prefect: PrefectSettings = Field(default_factory=PrefectSettings)
     dask: DaskSettings = Field(default_factory=DaskSettings)
