@@ -13,6 +13,51 @@ from pydantic import Field
 from allsky360.config_section import DisplayFilter, LinearFilter, Section
 
 
+class CropSettings(DisplayFilter):
+    """Rectangle that is kept of the picture."""
+
+    left: int = Field(0, ge=0, description="First column.")
+    top: int = Field(0, ge=0, description="First row.")
+    width: int = Field(0, ge=0, description="Columns; 0: to the right edge.")
+    height: int = Field(0, ge=0, description="Rows; 0: to the bottom edge.")
+
+
+class FlipSettings(DisplayFilter):
+    """Mirroring of the picture."""
+
+    horizontal: bool = Field(False, description="Swap left and right.")
+    vertical: bool = Field(False, description="Swap top and bottom.")
+
+
+class MaskSettings(DisplayFilter):
+    """Cover over what is not sky."""
+
+    shape: Literal["auto", "circle", "file"] = Field(
+        "auto", description="Circle that is found, circle given here, or a picture."
+    )
+    center_x_px: float | None = Field(None, description="Its column; left out: the middle.")
+    center_y_px: float | None = Field(None, description="Its row; left out: the middle.")
+    radius_px: float | None = Field(
+        None, gt=0, description="Its radius; left out: half of the short side."
+    )
+    file: str = Field("", description="Picture of the frame's size, white where sky is.")
+    soft_px: float = Field(8.0, ge=0, le=500, description="Width of the soft edge, pixels.")
+    outside: tuple[float, float, float] = Field(
+        (0.0, 0.0, 0.0), description="Red, green, blue (0 to 1) of what is covered."
+    )
+
+
+class RotateSettings(DisplayFilter):
+    """Turning of the picture."""
+
+    angle_deg: float = Field(
+        0.0, ge=-360, le=360, description="Counterclockwise; multiples of 90 are exact."
+    )
+    interpolation: Literal["bilinear", "lanczos"] = Field(
+        "bilinear", description="Between pixels, for other angles."
+    )
+
+
 class SaturationSettings(DisplayFilter):
     """Colourfulness, hue and lightness kept."""
 
@@ -39,7 +84,7 @@ class StretchSettings(LinearFilter):
         0.20, gt=0, lt=0.9, description="Display level (0 to 1) the sky is put at."
     )
     intensity: float = Field(
-        2.0, ge=-5, le=15, description="Shape of ghs: how local its contrast is."
+        2.0, ge=-1, le=15, description="Shape of ghs: how local its contrast is."
     )
     linked: bool = Field(True, description="One curve for luminance; false: one for each colour.")
     chroma_floor: float = Field(
@@ -50,6 +95,10 @@ class StretchSettings(LinearFilter):
 class FilterSettings(Section):
     """Settings of each picture filter, for every profile."""
 
+    crop: CropSettings = Field(default_factory=CropSettings)
+    flip: FlipSettings = Field(default_factory=FlipSettings)
+    mask: MaskSettings = Field(default_factory=MaskSettings)
+    rotate: RotateSettings = Field(default_factory=RotateSettings)
     saturation: SaturationSettings = Field(default_factory=SaturationSettings)
     scnr: ScnrSettings = Field(default_factory=ScnrSettings)
     stretch: StretchSettings = Field(default_factory=StretchSettings)

@@ -201,7 +201,7 @@ class _Run:
             record = {"profile": self.profile, **keywords}
             with self.log.step(name, chosen.version, record):
                 if chosen.measure is not None:
-                    own = {k: keywords[k] for k in chosen.settings_of_measure}
+                    own = {k: keywords[k] for k in chosen.settings_of_measure if k in keywords}
                     measured = chosen.measure(image, **own, **(needs | {"mask": self.sky}))
                     key = f"{self.profile}/{number}/{name}"
                     needs["state"] = self._smooth(key, measured)

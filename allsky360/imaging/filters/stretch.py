@@ -78,7 +78,7 @@ def stretch(
     background
         Display level of the sky, above 0 and below 0.9.
     intensity
-        Shape of "ghs", -5 to 15; other curves ignore it.
+        Shape of "ghs", -1 to 15; other curves ignore it.
     linked
         One curve for luminance; else one for each channel.
     chroma_floor
