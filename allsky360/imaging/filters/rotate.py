@@ -1,0 +1,152 @@
+"""Turn the picture about its centre.
+
+By multiples of 90 degrees no pixel is changed (the sides change places). By any other angle the
+picture keeps its size; what the corners lose is lost and what they gain is black. Each output pixel
+is sampled at its place in the input::
+
+    bilinear   (1 - |t|) over the 2 x 2 nearest pixels
+    lanczos    sinc(t) sinc(t / 4), |t| < 4, over 8 x 8 pixels, normalised (Duchon 1979), clipped
+               to the display's 0 … 1, since its lobes overshoot at stars
+
+Positive angles turn counterclockwise as seen in the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from allsky360.arrays import Array, namespace, remap
+from allsky360.arrays.dispatch import body_for
+from allsky360.imaging.filters.filter import Filter
+from allsky360.imaging.filters.flip import contiguous
+from allsky360.imaging.filters.geometry import Affine, Shape, invert
+
+LOBES = 4
+
+
+def rotate(
+    image: Array,
+    *,
+    angle_deg: float = 0.0,
+    interpolation: Literal["bilinear", "lanczos"] = "bilinear",
+    mask: Array | None = None,
+) -> Array:
+    """Turn an image counterclockwise.
+
+    Parameters
+    ----------
+    image
+        ``(H, W, C)`` float32.
+    angle_deg
+        Any angle; multiples of 90 are exact.
+    interpolation
+        For other angles.
+    mask
+        Not used.
+    """
+    if interpolation not in ("bilinear", "lanczos"):
+        raise ValueError(f"rotate: interpolation must be bilinear or lanczos, not {interpolation}")
+    quarters = _quarters(angle_deg)
+    if quarters == 0:
+        return image
+    xp = namespace(image)
+    if quarters is not None:
+        if quarters == 2:
+            return contiguous(xp.flip(image, axis=(0, 1)))
+        turned = xp.permute_dims(image, (1, 0, 2))
+        return contiguous(xp.flip(turned, axis=0 if quarters == 1 else 1))
+    matrix, _ = affine(image.shape[:2], angle_deg=angle_deg)
+    return body_for(image, cpu=_turn_cpu, generic=_turn_generic)(image, matrix, interpolation)
+
+
+def affine(
+    shape: Shape, *, angle_deg: float = 0.0, interpolation: str = "bilinear"
+) -> tuple[Affine, Shape]:
+    """Return where :func:`rotate` puts the pixels of ``shape``, and the shape of its result."""
+    h, w = shape
+    quarters = _quarters(angle_deg)
+    if quarters == 1:
+        return np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, w - 1.0]]), (w, h)
+    if quarters == 3:
+        return np.array([[0.0, -1.0, h - 1.0], [1.0, 0.0, 0.0]]), (w, h)
+    angle = math.radians(angle_deg)
+    c, s = math.cos(angle), math.sin(angle)
+    if quarters is not None:
+        c, s = 1.0 - quarters, 0.0
+    x, y = (w - 1) / 2, (h - 1) / 2
+    return np.array([[c, s, x - c * x - s * y], [-s, c, y + s * x - c * y]]), shape
+
+
+def _quarters(angle_deg: float) -> int | None:
+    """Quarter turns counterclockwise, None where the angle is not a multiple of 90."""
+    turns, rest = divmod(angle_deg, 90.0)
+    return int(turns) % 4 if rest == 0 else None
+
+
+def _turn_cpu(image: Array, matrix: Affine, interpolation: str) -> Array:
+    import cv2
+
+    h, w = image.shape[:2]
+    how = cv2.INTER_LINEAR if interpolation == "bilinear" else cv2.INTER_LANCZOS4
+    out = cv2.warpAffine(
+        image, invert(matrix), (w, h), flags=how | cv2.WARP_INVERSE_MAP, borderValue=(0, 0, 0, 0)
+    )
+    if interpolation == "lanczos":
+        np.clip(out, 0.0, 1.0, out=out)
+    return out.reshape(image.shape)
+
+
+def _turn_generic(image: Array, matrix: Affine, interpolation: str) -> Array:
+    xp = namespace(image)
+    h, w = image.shape[:2]
+    back = [[float(v) for v in row] for row in invert(matrix)]
+    columns = xp.arange(w, dtype=xp.float32, device=image.device)[None, :]
+    rows = xp.arange(h, dtype=xp.float32, device=image.device)[:, None]
+    x = back[0][0] * columns + back[0][1] * rows + back[0][2]
+    y = back[1][0] * columns + back[1][1] * rows + back[1][2]
+    if interpolation == "bilinear":
+        return remap(image, x, y)
+    return _lanczos(image, x, y)
+
+
+def _lanczos(image: Array, x: Array, y: Array) -> Array:
+    """8 x 8 taps at every position; what lies outside the image is 0."""
+    xp = namespace(image)
+    h, w, channels = image.shape
+    flat = xp.reshape(image, (h * w, channels))
+    x0, y0 = xp.floor(x), xp.floor(y)
+    wx, wy = _taps(x - x0), _taps(y - y0)
+    ix, iy = xp.astype(x0, xp.int64), xp.astype(y0, xp.int64)
+    total = xp.zeros((x.shape[0] * x.shape[1], channels), dtype=image.dtype, device=image.device)
+    for j in range(2 * LOBES):
+        jy = iy + (j - LOBES + 1)
+        row = xp.clip(jy, 0, h - 1) * w
+        in_rows = wy[j] * xp.astype((jy >= 0) & (jy < h), image.dtype)
+        for i in range(2 * LOBES):
+            jx = ix + (i - LOBES + 1)
+            weight = in_rows * wx[i] * xp.astype((jx >= 0) & (jx < w), image.dtype)
+            index = xp.reshape(row + xp.clip(jx, 0, w - 1), (-1,))
+            total = total + xp.take(flat, index, axis=0) * xp.reshape(weight, (-1, 1))
+    return xp.clip(xp.reshape(total, image.shape), 0.0, 1.0)
+
+
+def _taps(share: Array) -> list[Array]:
+    """Normalised weights of the 8 taps for a position ``share`` past the fourth of them."""
+    xp = namespace(share)
+    taps = []
+    for i in range(2 * LOBES):
+        t = (share - float(i - LOBES + 1)) * math.pi
+        near = xp.abs(t) < 1e-4
+        safe = xp.where(near, xp.ones_like(t), t)
+        value = xp.sin(safe) * xp.sin(safe / LOBES) * LOBES / (safe * safe)
+        taps.append(xp.where(near, xp.ones_like(t), value))
+    total = taps[0]
+    for tap in taps[1:]:
+        total = total + tap
+    return [tap / total for tap in taps]
+
+
+FILTER = Filter("rotate", 1, "display", rotate)
