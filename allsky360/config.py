@@ -128,6 +128,14 @@ class PeriodSettings(Section):
         return self
 
 
+PERIODS: dict[str, dict[str, Any]] = {
+    "day": {"target": 0.30, "max_exposure_s": 1.0, "max_gain": 0.0},
+    "twilight": {"target": 0.20, "max_exposure_s": 10.0, "exposures": 3},
+    "night": {"target": 0.12, "max_exposure_s": 10.0, "exposures": 1},
+}
+"""What each period starts from; a key in the file changes that key only."""
+
+
 class ExposureSettings(Section):
     """Exposure control. The period follows from the Sun's altitude."""
 
@@ -139,15 +147,19 @@ class ExposureSettings(Section):
     night_below_deg: float = Field(
         -12.0, ge=-18, le=20, description="Sun altitude where night begins; twilight in between."
     )
-    day: PeriodSettings = Field(
-        default_factory=lambda: PeriodSettings(target=0.30, max_exposure_s=1.0, max_gain=0.0)
-    )
-    twilight: PeriodSettings = Field(
-        default_factory=lambda: PeriodSettings(target=0.20, max_exposure_s=10.0, exposures=3)
-    )
-    night: PeriodSettings = Field(
-        default_factory=lambda: PeriodSettings(target=0.12, max_exposure_s=10.0, exposures=1)
-    )
+    day: PeriodSettings = Field(default_factory=lambda: PeriodSettings(**PERIODS["day"]))
+    twilight: PeriodSettings = Field(default_factory=lambda: PeriodSettings(**PERIODS["twilight"]))
+    night: PeriodSettings = Field(default_factory=lambda: PeriodSettings(**PERIODS["night"]))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_the_rest(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {
+            name: PERIODS[name] | value if name in PERIODS and isinstance(value, dict) else value
+            for name, value in data.items()
+        }
 
     @model_validator(mode="after")
     def _ordered(self) -> ExposureSettings:

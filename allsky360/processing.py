@@ -18,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360 import __version__
-from allsky360.arrays import Backend, best_backend, block_mean
+from allsky360.arrays import Array, Backend, best_backend, block_mean, to_host
+from allsky360.arrays.tone_curve import quantise
 from allsky360.config import Settings, site_from
 from allsky360.errors import AllskyError
 from allsky360.imaging.calibrate import Masters
 from allsky360.imaging.display import SkyHints
 from allsky360.imaging.encode import encode_jpeg
+from allsky360.imaging.filters.registry import FILTERS
+from allsky360.imaging.filters.stretch import stretch
 from allsky360.imaging.parameters import ChainParameters, parameters_from
 from allsky360.imaging.pipeline import Developed, develop
 from allsky360.imaging.tone import Tone
@@ -255,6 +258,8 @@ def process_files(
     *,
     bracket: int = 1,
     frames: slice | None = None,
+    profile: str | None = None,
+    every_step: bool = False,
     report: Callable[[FileResult | FileFailure], None] | None = None,
 ) -> FilesReport:
     """Develop files into one JPEG and one JSON each, without any server.
@@ -271,6 +276,10 @@ def process_files(
         Merge every so many consecutive exposures, 1 to 5.
     frames
         Which exposures of each file to take; default all.
+    profile
+        Picture profile, instead of the settings'.
+    every_step
+        Write the picture after each of its steps too, as ``<name>.1-balance.jpg`` and so on.
     report
         Called after each result.
 
@@ -285,7 +294,13 @@ def process_files(
         raise AllskyError(
             f"The output folder {out} cannot be made: {error.strerror}.", mend="Choose another."
         ) from error
-    run = _FileRun(out, settings, report or (lambda _: None))
+    parameters = parameters_from(settings)
+    if profile is not None:
+        if profile != "auto" and profile not in parameters.profiles:
+            names = ", ".join(("auto", *parameters.profiles))
+            raise AllskyError(f"There is no profile {profile!r}.", mend=f"Take one of {names}.")
+        parameters = replace(parameters, profile=profile)
+    run = _FileRun(out, settings, parameters, every_step, report or (lambda _: None))
     pending: list[tuple[Path, int | None, Exposure]] = []
     for path in paths:
         try:
@@ -332,12 +347,18 @@ class _FileRun:
     """State of one run over files: tone of the last frame, names already used."""
 
     def __init__(
-        self, out: Path, settings: Settings, report: Callable[[FileResult | FileFailure], None]
+        self,
+        out: Path,
+        settings: Settings,
+        parameters: ChainParameters,
+        every_step: bool,
+        report: Callable[[FileResult | FileFailure], None],
     ) -> None:
         self.out = out
         self.settings = settings
         self.report = report
-        self.parameters = parameters_from(settings)
+        self.parameters = parameters
+        self.every_step = every_step
         self.masters = masters_for(settings)
         self.backend = backend_for(settings)
         self.site = _site_or_none(settings)
@@ -355,6 +376,7 @@ class _FileRun:
         """Develop one bracket; an error in it fails its files only."""
         begin = time.perf_counter()
         sources = tuple(str(p) if n is None else f"{p}[{n}]" for p, n, _ in group)
+        name = self._name(group[0][0], group[0][1])
         try:
             exposures = sorted((e for _, _, e in group), key=lambda e: -e.exposure_s)
             bracket = Bracket(tuple(exposures))
@@ -368,12 +390,12 @@ class _FileRun:
                 backend=self.backend,
                 tone=self._tone if key == self._tone_of else None,
                 hints=sky_hints(self.site, first.start),
+                watch=self._write_step(name) if self.every_step else None,
             )
         except (AllskyError, ValueError) as error:
             self.fail(", ".join(sources), str(error))
             return
         self._tone, self._tone_of = developed.tone, key
-        name = self._name(group[0][0], group[0][1])
         jpeg = encode_jpeg(
             developed.picture,
             quality=self.settings.processing.jpeg_quality,
@@ -390,6 +412,23 @@ class _FileRun:
         done = FileResult(sources, picture, seconds, developed.warnings)
         self.result.done.append(done)
         self.report(done)
+
+    def _write_step(self, name: str) -> Callable[[str, Array], None]:
+        """Return what writes each step's picture; a linear one is stretched plainly to be seen."""
+        count = 0
+
+        def write(step: str, image: Array) -> None:
+            nonlocal count
+            count += 1
+            chosen = FILTERS.get(step)
+            if step != "stretch" and (chosen is None or chosen.domain == "linear"):
+                image = stretch(image)
+            pixels = to_host(quantise(image))
+            quality = self.settings.processing.jpeg_quality
+            path = self.out / f"{name}.{count}-{step}.jpg"
+            path.write_bytes(encode_jpeg(pixels, quality=quality))
+
+        return write
 
     def _name(self, path: Path, number: int | None) -> str:
         """Name of the results: the file's own without suffixes, made unique within the run."""

@@ -32,6 +32,15 @@ def test_every_key_stands_in_the_default_file_with_its_meaning() -> None:
         assert f"{key[-1]} =" in text
 
 
+def test_one_key_of_a_period_leaves_its_other_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "allsky360.toml"
+    file.write_text("[exposure.day]\nmax_gain = 5\n")
+    day, default = load_settings(file).exposure.day, Settings().exposure.day
+    assert day.max_gain == 5
+    assert (day.target, day.max_exposure_s) == (default.target, default.max_exposure_s)
+    assert default.max_exposure_s == 1.0
+
+
 def test_all_errors_are_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "bad.toml"
     file.write_text(

@@ -238,3 +238,22 @@ def test_a_damaged_earlier_record_costs_only_its_tone(tmp_path: Path, settings: 
     record.unlink()
     record.mkdir()  # reading it is an error of the system, not of JSON
     assert process_archived_frame(root, refs[1], settings)["index"] == refs[1].index
+
+
+def test_every_step_can_be_written_by_command(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.fits", raw(), 10.0)
+    out = tmp_path / "out"
+    run = CliRunner().invoke(
+        app, ["process", str(path), "-o", str(out), "--profile", "cloudy", "--steps"]
+    )
+    assert run.exit_code == 0, run.output
+    names = sorted(p.name for p in out.glob("a.*-*.jpg"))
+    assert names[0] == "a.1-balance.jpg"
+    record = json.loads((out / "a.json").read_text())
+    made = [s["name"] for s in record["steps"] if s["parameters"].get("profile") == "cloudy"]
+    assert [n.split("-", 1)[1].removesuffix(".jpg") for n in names] == ["balance", *made]
+
+
+def test_unknown_profile_is_refused(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(AllskyError, match="no profile 'noon'"):
+        process_files([], tmp_path / "out", settings, profile="noon")

@@ -22,6 +22,12 @@ def process(
     frames: Annotated[
         str, typer.Option(help="Frames A:B (from A, before B) of files that hold many.")
     ] = "",
+    profile: Annotated[
+        str, typer.Option(help="Picture profile: auto, clear, moonlit, cloudy or day.")
+    ] = "",
+    steps: Annotated[
+        bool, typer.Option("--steps", help="Write the picture after each of its steps too.")
+    ] = False,
 ) -> None:
     """Develop files into one JPEG and one JSON record each."""
     from allsky360.config import load_settings
@@ -36,7 +42,16 @@ def process(
             typer.echo(f"  warning: {warning}", err=True)
 
     wanted = _slice(frames) if frames else None
-    result = process_files(files, out, load_settings(), bracket=bracket, frames=wanted, report=say)
+    result = process_files(
+        files,
+        out,
+        load_settings(),
+        bracket=bracket,
+        frames=wanted,
+        profile=profile or None,
+        every_step=steps,
+        report=say,
+    )
     typer.echo(f"{len(result.done)} pictures in {out}, {len(result.failed)} failed")
     if result.failed:
         raise typer.Exit(1)
