@@ -26,14 +26,20 @@ static Index blockIdx, blockDim = {1, 1}, threadIdx = {0, 0};
 """
 
 DRIVER = r"""
-extern "C" void run(const float* p, float* green, float* out, int h, int w, int ry, int rx,
-                    float noise, float clip) {
+extern "C" void run(const float* p, float* scratch, float* out, int h, int w, int ry, int rx,
+                    float noise, float clip, float red, float blue) {
+    float *along = scratch, *across = scratch + h * w, *d = scratch + 2 * h * w;
     // One pixel more than the image on each axis: threads beyond the edge must do nothing.
-    for (int pass = 0; pass < 2; ++pass)
+    for (int pass = 0; pass < 3; ++pass)
         for (blockIdx.y = 0; blockIdx.y <= h; ++blockIdx.y)
             for (blockIdx.x = 0; blockIdx.x <= w; ++blockIdx.x) {
-                if (pass == 0) green_plane(p, green, h, w, ry, rx, noise, clip);
-                else colour_planes(p, green, out, h, w, ry, rx, clip);
+                if (pass == 0)
+                    line_differences(p, along, across, h, w, ry, rx, red, blue);
+                else if (pass == 1)
+                    colour_differences(
+                        p, along, across, d, h, w, ry, rx, noise, clip, red, blue);
+                else
+                    colour_planes(p, d, out, h, w, ry, rx, clip, red, blue);
             }
 }
 """
@@ -60,8 +66,10 @@ def test_demosaic_kernels_agree(kernels: ctypes.CDLL, pattern: str, shape: tuple
     rng = np.random.default_rng(3)
     image = rng.normal(100, 20, shape).astype(np.float32)
     image[2, 2] = 600
+    if min(shape) > 20:  # plain, near and untouched neighbourhoods side by side
+        image[10:13, 20:24] = 700
     h, w = shape
-    green = np.full((h, w), np.nan, dtype=np.float32)
+    scratch = np.full((3, h, w), np.nan, dtype=np.float32)
     out = np.full((h, w, 3), np.nan, dtype=np.float32)
     ry, rx = divmod(pattern.index("R"), 2)
 
@@ -69,8 +77,9 @@ def test_demosaic_kernels_agree(kernels: ctypes.CDLL, pattern: str, shape: tuple
         return a.ctypes.data_as(ctypes.c_void_p)
 
     kernels.run(
-        pointer(image), pointer(green), pointer(out), h, w, ry, rx,
-        ctypes.c_float(5.0), ctypes.c_float(500.0),
+        pointer(image), pointer(scratch), pointer(out), h, w, ry, rx,
+        *(ctypes.c_float(v) for v in (5.0, 500.0, 1.4, 1.7)),
     )  # fmt: skip
-    expected = arrays.demosaic(image, pattern, method="edge-aware", noise=5.0, clip=500.0)
-    np.testing.assert_allclose(out, expected, atol=1e-3)
+    keywords = {"noise": 5.0, "clip": 500.0, "balance": (1.4, 1.0, 1.7)}
+    expected = arrays.demosaic(image, pattern, method="edge-aware", **keywords)
+    np.testing.assert_allclose(out, expected, atol=2e-3)

@@ -201,7 +201,13 @@ def pyramid_up(image: Array, shape: tuple[int, int]) -> Array:
 
 
 def demosaic(
-    mosaic: Array, pattern: str, *, method: str, noise: float = 0.0, clip: float = float("inf")
+    mosaic: Array,
+    pattern: str,
+    *,
+    method: str,
+    noise: float = 0.0,
+    clip: float = float("inf"),
+    balance: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Array:
     """Interpolate a Bayer mosaic to RGB; see :mod:`allsky360.imaging.debayer`.
 
@@ -217,9 +223,13 @@ def demosaic(
         Standard deviation of the background in the mosaic's unit; gradients below it do not steer.
     clip
         Level from which a sample counts as saturated.
+    balance
+        Gains of red, green and blue while interpolating; they are taken out again.
     """
     ry, rx = divmod(pattern.index("R"), 2)
-    return _body(mosaic, "demosaic")(mosaic, ry, rx, method, float(noise), float(clip))
+    return _body(mosaic, "demosaic")(
+        mosaic, ry, rx, method, float(noise), float(clip), [float(g) for g in balance]
+    )
 
 
 def repair_isolated(

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from allsky360.arrays.cpu_demosaic import demosaic as demosaic
 from allsky360.arrays.generic import LUMA, SHORTEST_FLOOR, SPILL
 
 Floats = NDArray[np.float32]
@@ -79,111 +80,6 @@ def pyramid_down(image: Floats) -> Floats:
 def pyramid_up(image: Floats, shape: tuple[int, int]) -> Floats:
     """cv2.pyrUp."""
     return _like(cv2.pyrUp(image, dstsize=(shape[1], shape[0])), image)
-
-
-def demosaic(mosaic: Floats, ry: int, rx: int, method: str, noise: float, clip: float) -> Floats:
-    """Two numba passes: green everywhere, then the colour differences."""
-    padded = cv2.copyMakeBorder(mosaic, 3, 3, 3, 3, MIRROR)
-    # Padding by 3 flips the parity of the padded array's origin.
-    ry, rx = (ry + 1) % 2, (rx + 1) % 2
-    if method == "bilinear":
-        return np.asarray(_bilinear(padded, ry, rx))
-    green = _green(padded, ry, rx, np.float32(noise), np.float32(clip))
-    return np.asarray(_colours(padded, green, ry, rx, np.float32(clip)))
-
-
-@_compiled
-def _green(p: Floats, ry: int, rx: int, noise: float, clip: float) -> Floats:
-    h, w = p.shape
-    floor = np.float32(4.0) * noise * noise + np.float32(1e-12)
-    half, quarter, one = np.float32(0.5), np.float32(0.25), np.float32(1.0)
-    two, slack = np.float32(2.0), np.float32(3.0) * noise
-    green = np.empty((h, w), np.float32)
-    for y in range(2, h - 2):
-        for x in range(2, w - 2):
-            c = p[y, x]
-            if (y - ry) % 2 != (x - rx) % 2:
-                green[y, x] = c
-                continue
-            a, b, aa, bb = p[y, x - 1], p[y, x + 1], p[y, x - 2], p[y, x + 2]
-            u, d, uu, dd = p[y - 1, x], p[y + 1, x], p[y - 2, x], p[y + 2, x]
-            ch, cv = two * c - aa - bb, two * c - uu - dd
-            eh, ev = abs(a - b) + abs(ch), abs(u - d) + abs(cv)
-            if max(max(max(a, b), max(aa, bb)), c) >= clip:
-                ch = np.float32(0.0)
-            if max(max(max(u, d), max(uu, dd)), c) >= clip:
-                cv = np.float32(0.0)
-            wh, wv = one / (eh * eh + floor), one / (ev * ev + floor)
-            g = (wh * (half * (a + b) + quarter * ch) + wv * (half * (u + d) + quarter * cv)) / (
-                wh + wv
-            )
-            green[y, x] = max(g, min(min(a, b), min(u, d)) - slack)
-    return green
-
-
-@_compiled
-def _colours(p: Floats, g: Floats, ry: int, rx: int, clip: float) -> Floats:
-    h, w = p.shape
-    out = np.empty((h - 6, w - 6, 3), np.float32)
-    half, quarter = np.float32(0.5), np.float32(0.25)
-    for y in range(3, h - 3):
-        red_row = (y - ry) % 2 == 0
-        for x in range(3, w - 3):
-            red_column = (x - rx) % 2 == 0
-            k = g[y, x]
-            top = max(max(k, max(g[y, x - 1], g[y, x + 1])), max(g[y - 1, x], g[y + 1, x]))
-            top = max(top, max(g[y - 1, x - 1], g[y - 1, x + 1]))
-            top = max(top, max(g[y + 1, x - 1], g[y + 1, x + 1]))
-            s = np.float32(0.0) if top >= clip else np.float32(1.0)
-            base = s * k
-            if red_row == red_column:
-                other = base + quarter * (
-                    (p[y - 1, x - 1] - s * g[y - 1, x - 1])
-                    + (p[y - 1, x + 1] - s * g[y - 1, x + 1])
-                    + (p[y + 1, x - 1] - s * g[y + 1, x - 1])
-                    + (p[y + 1, x + 1] - s * g[y + 1, x + 1])
-                )
-                own = p[y, x]
-                r, b = (own, other) if red_row else (other, own)
-            else:
-                across = base + half * (
-                    (p[y, x - 1] - s * g[y, x - 1]) + (p[y, x + 1] - s * g[y, x + 1])
-                )
-                along = base + half * (
-                    (p[y - 1, x] - s * g[y - 1, x]) + (p[y + 1, x] - s * g[y + 1, x])
-                )
-                r, b = (across, along) if red_row else (along, across)
-            out[y - 3, x - 3, 0] = r
-            out[y - 3, x - 3, 1] = k
-            out[y - 3, x - 3, 2] = b
-    return out
-
-
-@_compiled
-def _bilinear(p: Floats, ry: int, rx: int) -> Floats:
-    h, w = p.shape
-    out = np.empty((h - 6, w - 6, 3), np.float32)
-    half, quarter = np.float32(0.5), np.float32(0.25)
-    for y in range(3, h - 3):
-        red_row = (y - ry) % 2 == 0
-        for x in range(3, w - 3):
-            red_column = (x - rx) % 2 == 0
-            own = p[y, x]
-            across = half * (p[y, x - 1] + p[y, x + 1])
-            along = half * (p[y - 1, x] + p[y + 1, x])
-            if red_row == red_column:
-                other = quarter * (
-                    p[y - 1, x - 1] + p[y - 1, x + 1] + p[y + 1, x - 1] + p[y + 1, x + 1]
-                )
-                g = half * (across + along)
-                r, b = (own, other) if red_row else (other, own)
-            else:
-                g = own
-                r, b = (across, along) if red_row else (along, across)
-            out[y - 3, x - 3, 0] = r
-            out[y - 3, x - 3, 1] = g
-            out[y - 3, x - 3, 2] = b
-    return out
 
 
 def repair_isolated(

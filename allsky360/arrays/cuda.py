@@ -26,56 +26,140 @@ __device__ __forceinline__ int fold(int i, int n) {
 
 #define AT(image, y, x) image[(long long)fold((y), h) * w + fold((x), w)]
 
-// Green at every pixel: Hamilton-Adams with soft direction weights.
-extern "C" __global__ void green_plane(
-    const float* p, float* green, int h, int w, int ry, int rx, float noise, float clip)
-{
-    int x = blockIdx.x * blockDim.x + threadIdx.x;
-    int y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= w || y >= h) return;
-    float c = AT(p, y, x);
-    long long i = (long long)y * w + x;
-    if (((y ^ ry) & 1) != ((x ^ rx) & 1)) { green[i] = c; return; }
-    float a = AT(p, y, x - 1), b = AT(p, y, x + 1), aa = AT(p, y, x - 2), bb = AT(p, y, x + 2);
-    float u = AT(p, y - 1, x), d = AT(p, y + 1, x), uu = AT(p, y - 2, x), dd = AT(p, y + 2, x);
-    float ch = 2.0f * c - aa - bb, cv = 2.0f * c - uu - dd;
-    float eh = fabsf(a - b) + fabsf(ch), ev = fabsf(u - d) + fabsf(cv);
-    if (fmaxf(fmaxf(fmaxf(a, b), fmaxf(aa, bb)), c) >= clip) ch = 0.0f;
-    if (fmaxf(fmaxf(fmaxf(u, d), fmaxf(uu, dd)), c) >= clip) cv = 0.0f;
-    float least = 4.0f * noise * noise + 1e-12f;
-    float wh = 1.0f / (eh * eh + least), wv = 1.0f / (ev * ev + least);
-    float g = (wh * (0.5f * (a + b) + 0.25f * ch) + wv * (0.5f * (u + d) + 0.25f * cv)) / (wh + wv);
-    green[i] = fmaxf(g, fminf(fminf(a, b), fminf(u, d)) - 3.0f * noise);
+// Index mirrored any distance away; see fold.
+__device__ __forceinline__ int fold_far(int i, int n) {
+    if (n == 1) return 0;
+    int period = 2 * (n - 1);
+    i = (i < 0 ? -i : i) % period;
+    return i < n ? i : period - i;
 }
 
-// Red and blue from colour differences; plain means beside saturated green.
-extern "C" __global__ void colour_planes(
-    const float* p, const float* g, float* out, int h, int w, int ry, int rx, float clip)
+// Sample times the gain of its colour. Mirroring keeps the parity, so the gain follows x and y.
+__device__ __forceinline__ float sample(
+    const float* p, int h, int w, int y, int x, int ry, int rx, float red, float blue)
+{
+    float v = p[(long long)fold_far(y, h) * w + fold_far(x, w)];
+    int row = (y ^ ry) & 1, column = (x ^ rx) & 1;
+    if (row != column) return v;
+    return v * (row == 0 ? red : blue);
+}
+
+#define Q(j, i) sample(p, h, w, (j), (i), ry, rx, red, blue)
+
+// Green less the other colour along a line; negative at green samples.
+__device__ __forceinline__ float second(
+    const float* p, int h, int w, int y, int x, int dy, int dx, int ry, int rx,
+    float red, float blue)
+{
+    return 0.5f * (Q(y - dy, x - dx) + Q(y + dy, x + dx) - Q(y, x))
+         - 0.25f * (Q(y - 2 * dy, x - 2 * dx) + Q(y + 2 * dy, x + 2 * dx));
+}
+
+__device__ __forceinline__ float largest(
+    const float* p, int h, int w, int y, int x, int reach)
+{
+    float top = -3.0e38f;
+    for (int j = -reach; j <= reach; ++j)
+        for (int i = -reach; i <= reach; ++i)
+            top = fmaxf(top, p[(long long)fold_far(y + j, h) * w + fold_far(x + i, w)]);
+    return top;
+}
+
+// The two estimates of green less the other colour at every sample.
+extern "C" __global__ void line_differences(
+    const float* p, float* along, float* across, int h, int w, int ry, int rx,
+    float red, float blue)
 {
     int x = blockIdx.x * blockDim.x + threadIdx.x;
     int y = blockIdx.y * blockDim.y + threadIdx.y;
     if (x >= w || y >= h) return;
-    float top = -1e30f;
-    for (int j = -1; j <= 1; ++j)
-        for (int i = -1; i <= 1; ++i) top = fmaxf(top, AT(g, y + j, x + i));
-    float s = top >= clip ? 0.0f : 1.0f;
-    float k = AT(g, y, x), own = AT(p, y, x), base = s * k, r, b;
-    bool red_row = ((y ^ ry) & 1) == 0, red_column = ((x ^ rx) & 1) == 0;
-#define DIFFERENCE(j, i) (AT(p, y + (j), x + (i)) - s * AT(g, y + (j), x + (i)))
-    if (red_row == red_column) {
-        float other = base + 0.25f * (DIFFERENCE(-1, -1) + DIFFERENCE(-1, 1)
-                                      + DIFFERENCE(1, -1) + DIFFERENCE(1, 1));
-        r = red_row ? own : other;
-        b = red_row ? other : own;
+    long long i = (long long)y * w + x;
+    along[i] = second(p, h, w, y, x, 0, 1, ry, rx, red, blue);
+    across[i] = second(p, h, w, y, x, 1, 0, ry, rx, red, blue);
+}
+
+// Green less the own colour at red and blue samples, 0 at green ones.
+extern "C" __global__ void colour_differences(
+    const float* p, const float* along, const float* across, float* d, int h, int w,
+    int ry, int rx, float noise, float clip, float red, float blue)
+{
+    int x = blockIdx.x * blockDim.x + threadIdx.x;
+    int y = blockIdx.y * blockDim.y + threadIdx.y;
+    if (x >= w || y >= h) return;
+    long long o = (long long)y * w + x;
+    int row = (y ^ ry) & 1, column = (x ^ rx) & 1;
+    if (row != column) { d[o] = 0.0f; return; }
+    float gain = row == 0 ? red : blue, c = p[o];
+    float left = Q(y, x - 1), right = Q(y, x + 1), up = Q(y - 1, x), down = Q(y + 1, x);
+    float low = fminf(fminf(left, right), fminf(up, down)) - 3.0f * noise - gain * c;
+    float result;
+    if (largest(p, h, w, y, x, 4) >= clip) {
+        float total = 0.0f, weight = 0.0f;
+        for (int k = 0; k < 2; ++k) {
+            int dy = k, dx = 1 - k;
+            float a = Q(y - dy, x - dx), b = Q(y + dy, x + dx);
+            float curve = 2.0f * gain * c - Q(y - 2 * dy, x - 2 * dx) - Q(y + 2 * dy, x + 2 * dx);
+            float change = fabsf(a - b) + fabsf(curve), top = c;
+            for (int s = -2; s <= 2; ++s)
+                top = fmaxf(top, p[(long long)fold_far(y + s * dy, h) * w
+                                   + fold_far(x + s * dx, w)]);
+            if (top >= clip) curve = 0.0f;
+            float one = 1.0f / (change * change + 4.0f * noise * noise + 1e-12f);
+            total += one * (0.5f * (a + b) + 0.25f * curve);
+            weight += one;
+        }
+        result = total / weight - gain * c;
     } else {
-        float across = base + 0.5f * (DIFFERENCE(0, -1) + DIFFERENCE(0, 1));
-        float along = base + 0.5f * (DIFFERENCE(-1, 0) + DIFFERENCE(1, 0));
-        r = red_row ? across : along;
-        b = red_row ? along : across;
+#define E(plane, j, i) plane[(long long)fold_far((j), h) * w + fold_far((i), w)]
+        float sh = E(along, y, x - 2) + E(along, y, x + 2) + 3.0f * E(along, y, x)
+                 - 2.0f * (E(along, y, x - 1) + E(along, y, x + 1));
+        float sv = E(across, y - 2, x) + E(across, y + 2, x) + 3.0f * E(across, y, x)
+                 - 2.0f * (E(across, y - 1, x) + E(across, y + 1, x));
+        float uh = 0.0f, uv = 0.0f;
+        for (int j = -1; j <= 1; ++j)
+            for (int i = -1; i <= 1; ++i) {
+                uh += fabsf(E(along, y + j, x + i - 1) - E(along, y + j, x + i + 1));
+                uv += fabsf(E(across, y + j - 1, x + i) - E(across, y + j + 1, x + i));
+            }
+#undef E
+        float least = 81.0f * noise * noise + 1e-12f;
+        float wh = uv * uv + least, wv = uh * uh + least;
+        result = (wh * sh + wv * sv) / (9.0f * (wh + wv));
     }
-#undef DIFFERENCE
-    long long o = 3 * ((long long)y * w + x);
-    out[o] = r; out[o + 1] = k; out[o + 2] = b;
+    d[o] = fmaxf(result, low);
+}
+
+// Red and blue from the differences; plain means beside saturated samples.
+extern "C" __global__ void colour_planes(
+    const float* p, const float* d, float* out, int h, int w, int ry, int rx, float clip,
+    float red, float blue)
+{
+    int x = blockIdx.x * blockDim.x + threadIdx.x;
+    int y = blockIdx.y * blockDim.y + threadIdx.y;
+    if (x >= w || y >= h) return;
+    long long o = (long long)y * w + x;
+    int red_row = ((y ^ ry) & 1) == 0, own = red_row == (((x ^ rx) & 1) == 0);
+    float mine = red_row ? red : blue, theirs = red_row ? blue : red;
+    int plain = largest(p, h, w, y, x, 2) >= clip;
+    const float* t = plain ? p : d;
+    float across = 0.5f * (AT(t, y, x - 1) + AT(t, y, x + 1));
+    float along = 0.5f * (AT(t, y - 1, x) + AT(t, y + 1, x));
+    float corners = 0.25f * (AT(t, y - 1, x - 1) + AT(t, y - 1, x + 1)
+                             + AT(t, y + 1, x - 1) + AT(t, y + 1, x + 1));
+    float green = own ? p[o] * mine + d[o] : p[o];
+    float first = own ? p[o] : (plain ? across : (green - across) / mine);
+    float other = own ? corners : along;
+    if (plain) {
+        // Red may exceed green only as far as blue falls short of it, four times: no purple.
+        float f = green + 4.0f * fmaxf(green - other * theirs, 0.0f);
+        other = fminf(other, (green + 4.0f * fmaxf(green - first * mine, 0.0f)) / theirs);
+        if (!own) first = fminf(first, f / mine);
+    } else {
+        other = (green - other) / theirs;
+    }
+    out[3 * o] = red_row ? first : other;
+    out[3 * o + 1] = green;
+    out[3 * o + 2] = red_row ? other : first;
 }
 """
 """CUDA C of the demosaic kernels, one thread a pixel."""
@@ -93,7 +177,15 @@ def _grid(h: int, w: int) -> tuple[tuple[int, int], tuple[int, int]]:
     return ((w + 31) // 32, (h + 7) // 8), (32, 8)
 
 
-def demosaic(mosaic: Array, ry: int, rx: int, method: str, noise: float, clip: float) -> Array:
+def demosaic(
+    mosaic: Array,
+    ry: int,
+    rx: int,
+    method: str,
+    noise: float,
+    clip: float,
+    balance: Sequence[float],
+) -> Array:
     """Raw kernels for the edge-aware method; bilinear runs its generic body."""
     import cupy
     import numpy as np
@@ -101,19 +193,23 @@ def demosaic(mosaic: Array, ry: int, rx: int, method: str, noise: float, clip: f
     from allsky360.arrays import generic
 
     if method == "bilinear":
-        return generic.demosaic(mosaic, ry, rx, method, noise, clip)
+        return generic.demosaic(mosaic, ry, rx, method, noise, clip, balance)
     mosaic = cupy.ascontiguousarray(mosaic, dtype=cupy.float32)
     h, w = mosaic.shape
-    green = cupy.empty((h, w), dtype=cupy.float32)
+    along, across, difference = (cupy.empty((h, w), dtype=cupy.float32) for _ in range(3))
     out = cupy.empty((h, w, 3), dtype=cupy.float32)
     blocks, threads = _grid(h, w)
     size = (np.int32(h), np.int32(w), np.int32(ry), np.int32(rx))
-    level = np.float32(min(clip, 3.0e38))
+    level, sigma = np.float32(min(clip, 3.0e38)), np.float32(noise)
+    gains = np.float32(balance[0] / balance[1]), np.float32(balance[2] / balance[1])
     module = _kernels()
-    module.get_function("green_plane")(
-        blocks, threads, (mosaic, green, *size, np.float32(noise), level)
+    module.get_function("line_differences")(blocks, threads, (mosaic, along, across, *size, *gains))
+    module.get_function("colour_differences")(
+        blocks, threads, (mosaic, along, across, difference, *size, sigma, level, *gains)
     )
-    module.get_function("colour_planes")(blocks, threads, (mosaic, green, out, *size, level))
+    module.get_function("colour_planes")(
+        blocks, threads, (mosaic, difference, out, *size, level, *gains)
+    )
     return out
 
 

@@ -190,50 +190,113 @@ def _parity(image: Array, ry: int, rx: int) -> tuple[Array, Array, Array, Array]
     )
 
 
-def demosaic(mosaic: Array, ry: int, rx: int, method: str, noise: float, clip: float) -> Array:
-    """Hamilton-Adams with soft direction weights, or bilinear."""
+def demosaic(
+    mosaic: Array,
+    ry: int,
+    rx: int,
+    method: str,
+    noise: float,
+    clip: float,
+    balance: Sequence[float],
+) -> Array:
+    """Directional colour differences, mixed by their unrest; see :mod:`allsky360.imaging.debayer`.
+
+    In numbers: every pixel gets two estimates of "green less the other colour", along its row and
+    along its column, by the filter ``(-1 2 -2 2 -1) / 4``. Each is smoothed along its direction
+    with weights 1 2 3 2 1. They are mixed by the inverse square of their unrest: the sum over 3x3
+    pixels of how much the estimate changes over two pixels along its direction.
+    """
     xp = _xp(mosaic)
-    red, green_r, green_b, blue = _parity(mosaic, ry, rx)
-    s = _Shifts(mosaic, 2)
-    left, right, up, down = s(0, -1), s(0, 1), s(-1, 0), s(1, 0)
+    masks = _parity(mosaic, ry, rx)
     if method == "bilinear":
-        green = xp.where(red | blue, 0.25 * (left + right + up + down), mosaic)
-        chroma, base = mosaic, xp.zeros_like(mosaic)
-        plain = xp.zeros_like(red)
-    else:
-        estimates = []
-        for a, b, aa, bb in ((left, right, s(0, -2), s(0, 2)), (up, down, s(-2, 0), s(2, 0))):
-            curve = 2.0 * mosaic - aa - bb
-            change = xp.abs(a - b) + xp.abs(curve)
-            top = xp.maximum(xp.maximum(xp.maximum(a, b), xp.maximum(aa, bb)), mosaic)
-            curve = xp.where(top >= clip, xp.zeros_like(curve), curve)
-            estimates.append((0.5 * (a + b) + 0.25 * curve, 1.0 / (change**2 + _floor(noise))))
-        (gh, wh), (gv, wv) = estimates
-        low = xp.minimum(xp.minimum(left, right), xp.minimum(up, down)) - 3.0 * noise
-        green = xp.where(red | blue, xp.maximum((wh * gh + wv * gv) / (wh + wv), low), mosaic)
-        chroma, base = mosaic - green, green
-        plain = maximum3(green) >= clip
-    d, m = _Shifts(chroma, 1), _Shifts(mosaic, 1)
+        return _plain_colours(mosaic, masks)
+    red, green_r, green_b, blue = masks
+    own = red | blue
+    one, zero = xp.ones_like(mosaic), xp.zeros_like(mosaic)
+    gain_r, gain_b = one * (balance[0] / balance[1]), one * (balance[2] / balance[1])
+    q = mosaic * xp.where(red, gain_r, xp.where(blue, gain_b, one))
+    floor = (9.0 * noise) ** 2 + 1e-12
+    smooth, unrest = [], []
+    for dy, dx in ((0, 1), (1, 0)):
+        s = _Shifts(q, 6)
 
-    def spread(t: _Shifts) -> tuple[Array, Array, Array]:
-        return (
-            0.5 * (t(0, -1) + t(0, 1)),
-            0.5 * (t(-1, 0) + t(1, 0)),
-            0.25 * (t(-1, -1) + t(-1, 1) + t(1, -1) + t(1, 1)),
-        )
+        def line(values: _Shifts, *taps: float, dy: int = dy, dx: int = dx) -> Array:
+            reach = len(taps) // 2
+            return sum(
+                t * values((i - reach) * dy, (i - reach) * dx) for i, t in enumerate(taps) if t
+            )
 
-    horizontal, vertical, diagonal = (
-        xp.where(plain, bilinear, base + difference)
-        for difference, bilinear in zip(spread(d), spread(m), strict=True)
+        e = _Shifts(line(s, -0.25, 0.5, -0.5, 0.5, -0.25), 3)
+        # Neighbours see the other colour less green: the differences alternate in sign.
+        smooth.append(line(e, 1 / 9, -2 / 9, 3 / 9, -2 / 9, 1 / 9))
+        change = _Shifts(xp.abs(e(-dy, -dx) - e(dy, dx)), 1)
+        unrest.append(sum(change(j, i) for j in (-1, 0, 1) for i in (-1, 0, 1)))
+    weights = unrest[1] ** 2 + floor, unrest[0] ** 2 + floor
+    mixed = (weights[0] * smooth[0] + weights[1] * smooth[1]) / (weights[0] + weights[1])
+    s = _Shifts(q, 1)
+    low = xp.minimum(xp.minimum(s(0, -1), s(0, 1)), xp.minimum(s(-1, 0), s(1, 0)))
+    mixed = xp.maximum(mixed, low - 3.0 * noise - q)
+    near, plain = (_maximum_square(mosaic, reach) >= clip for reach in (4, 2))
+    d = xp.where(own, xp.where(near, _local_difference(mosaic, q, noise, clip), mixed), zero)
+    green = xp.where(own, q + d, mosaic)
+    s = _Shifts(d, 1)
+    across, along = 0.5 * (s(0, -1) + s(0, 1)), 0.5 * (s(-1, 0) + s(1, 0))
+    corners = 0.25 * (s(-1, -1) + s(-1, 1) + s(1, -1) + s(1, 1))
+    r = (green - xp.where(blue, corners, xp.where(green_r, across, along))) / gain_r
+    b = (green - xp.where(red, corners, xp.where(green_b, across, along))) / gain_b
+    simple = _plain_colours(mosaic, masks)
+    # Plain means carry light over the rim of what saturates, which shows as purple: there red may
+    # exceed green only as far as blue falls short of it, four times, and blue likewise.
+    sr, sb = simple[..., 0] * gain_r, simple[..., 2] * gain_b
+    simple = (
+        xp.minimum(sr, green + 4.0 * xp.maximum(green - sb, zero)) / gain_r,
+        xp.minimum(sb, green + 4.0 * xp.maximum(green - sr, zero)) / gain_b,
     )
-    r = xp.where(red, mosaic, xp.where(blue, diagonal, xp.where(green_r, horizontal, vertical)))
-    b = xp.where(blue, mosaic, xp.where(red, diagonal, xp.where(green_b, horizontal, vertical)))
+    r = xp.where(red, mosaic, xp.where(plain, simple[0], r))
+    b = xp.where(blue, mosaic, xp.where(plain, simple[1], b))
     return xp.stack([r, green, b], axis=-1)
 
 
-def _floor(noise: float) -> float:
-    """Squared gradient that noise alone makes; also keeps the weights finite."""
-    return float((2.0 * noise) ** 2 + 1e-12)
+def _maximum_square(image: Array, reach: int) -> Array:
+    xp = _xp(image)
+    s = _Shifts(image, reach)
+    result = image
+    for y in range(-reach, reach + 1):
+        for x in range(-reach, reach + 1):
+            result = xp.maximum(result, s(y, x))
+    return result
+
+
+def _local_difference(mosaic: Array, q: Array, noise: float, clip: float) -> Array:
+    """Hamilton-Adams, whose reach is short: what is taken where something near saturates."""
+    xp = _xp(mosaic)
+    s, raw = _Shifts(q, 2), _Shifts(mosaic, 2)
+    total = weight = 0.0
+    for dy, dx in ((0, 1), (1, 0)):
+        a, b = s(-dy, -dx), s(dy, dx)
+        curve = 2.0 * q - s(-2 * dy, -2 * dx) - s(2 * dy, 2 * dx)
+        change = xp.abs(a - b) + xp.abs(curve)
+        top = mosaic
+        for k in (-2, -1, 1, 2):
+            top = xp.maximum(top, raw(k * dy, k * dx))
+        curve = xp.where(top >= clip, xp.zeros_like(curve), curve)
+        w = 1.0 / (change**2 + (2.0 * noise) ** 2 + 1e-12)
+        total, weight = total + w * (0.5 * (a + b) + 0.25 * curve), weight + w
+    low = xp.minimum(xp.minimum(s(0, -1), s(0, 1)), xp.minimum(s(-1, 0), s(1, 0)))
+    return xp.maximum(total / weight, low - 3.0 * noise) - q
+
+
+def _plain_colours(mosaic: Array, masks: tuple[Array, Array, Array, Array]) -> Array:
+    """Every colour as the mean of its nearest samples."""
+    xp = _xp(mosaic)
+    red, green_r, green_b, blue = masks
+    s = _Shifts(mosaic, 1)
+    across, along = 0.5 * (s(0, -1) + s(0, 1)), 0.5 * (s(-1, 0) + s(1, 0))
+    corners = 0.25 * (s(-1, -1) + s(-1, 1) + s(1, -1) + s(1, 1))
+    r = xp.where(red, mosaic, xp.where(blue, corners, xp.where(green_r, across, along)))
+    b = xp.where(blue, mosaic, xp.where(red, corners, xp.where(green_b, across, along)))
+    green = xp.where(red | blue, 0.5 * (across + along), mosaic)
+    return xp.stack([r, green, b], axis=-1)
 
 
 def repair_isolated(
