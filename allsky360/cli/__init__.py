@@ -16,6 +16,7 @@ from allsky360.cli import config as config_command
 from allsky360.cli import owner as owner_command
 from allsky360.cli import process as process_command
 from allsky360.cli import simulate as simulate_command
+from allsky360.cli import sky as sky_command
 from allsky360.cli import up as up_command
 from allsky360.cli import verify as verify_command
 from allsky360.errors import AllskyError
@@ -28,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(config_command.app, name="config")
+app.add_typer(sky_command.app, name="sky")
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)
 app.command("simulate")(simulate_command.simulate)
