@@ -58,6 +58,12 @@ class RotateSettings(DisplayFilter):
     )
 
 
+class GammaSettings(DisplayFilter):
+    """A last bend of the tones."""
+
+    value: float = Field(1.1, ge=0.2, le=5, description="Above 1 brighter, below 1 darker.")
+
+
 class SaturationSettings(DisplayFilter):
     """Colourfulness, hue and lightness kept."""
 
@@ -92,6 +98,16 @@ class StretchSettings(LinearFilter):
     )
 
 
+class ToneMapSettings(LinearFilter):
+    """Local tone mapping: large brightnesses drawn together, details kept."""
+
+    highlights: float = Field(
+        0.4, ge=0, le=0.9, description="Share of log brightness above the sky's taken away."
+    )
+    shadows: float = Field(0.0, ge=0, le=0.9, description="The same below the sky's brightness.")
+    radius_px: float = Field(160.0, ge=16, le=1000, description="Reach of large-scale, pixels.")
+
+
 class FilterSettings(Section):
     """Settings of each picture filter, for every profile."""
 
@@ -99,9 +115,11 @@ class FilterSettings(Section):
     flip: FlipSettings = Field(default_factory=FlipSettings)
     mask: MaskSettings = Field(default_factory=MaskSettings)
     rotate: RotateSettings = Field(default_factory=RotateSettings)
+    gamma: GammaSettings = Field(default_factory=GammaSettings)
     saturation: SaturationSettings = Field(default_factory=SaturationSettings)
     scnr: ScnrSettings = Field(default_factory=ScnrSettings)
     stretch: StretchSettings = Field(default_factory=StretchSettings)
+    tone_map: ToneMapSettings = Field(default_factory=ToneMapSettings)
 
 
 class ProfilesSettings(Section):

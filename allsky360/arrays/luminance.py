@@ -95,3 +95,64 @@ def _with(
             target[x, 0] = source[x, 0] * ratio + rest
             target[x, 1] = source[x, 1] * ratio + rest
             target[x, 2] = source[x, 2] * ratio + rest
+
+
+_BENDS = 4096
+
+
+def bend_luminance(image: Array, exponent: float) -> Array:
+    """Raise luminance to a power, colours scaled with it but kept within 0 and 1.
+
+    Parameters
+    ----------
+    image
+        ``(H, W, C)`` float32, within 0 and 1.
+    exponent
+        Above 0.
+
+    Returns
+    -------
+    Array
+        Same, float32.
+    """
+    return body_for(image, cpu=_bend_cpu, generic=_bend_generic)(image, float(exponent))
+
+
+def _bend_generic(image: Array, exponent: float) -> Array:
+    xp = array_api_compat.array_namespace(image)
+    old = luminance(image)
+    one, tiny = xp.ones_like(old), xp.full_like(old, 1e-6)
+    top = xp.maximum(xp.max(image, axis=-1), tiny)
+    gain = xp.minimum(xp.maximum(old, tiny) ** (exponent - 1.0), one / top)
+    return image * gain[..., None]
+
+
+def _bend_cpu(image: Floats, exponent: float) -> Floats:
+    out = np.empty(image.shape, np.float32)
+    # Gains at evenly spaced fourth roots: they are steep towards black.
+    roots = np.maximum(np.linspace(0.0, 1.0, _BENDS + 1), 1e-6**0.25)
+    table = np.append(roots ** (4.0 * (exponent - 1.0)), 1.0).astype(np.float32)
+    luma = tuple(np.float32(k) for k in LUMA)
+    in_bands(_bend, image.shape[0], np.ascontiguousarray(image, np.float32), table, luma, out)
+    return out
+
+
+@compiled
+def _bend(y0: int, y1: int, image: Floats, table: Floats, luma: Any, out: Floats) -> None:
+    one, tiny, size = np.float32(1.0), np.float32(1e-6), np.float32(_BENDS)
+    for y in range(y0, y1):
+        source, target = image[y], out[y]
+        for x in range(source.shape[0]):
+            if source.shape[1] == 1:
+                level = top = source[x, 0]
+            else:
+                r, g, b = source[x, 0], source[x, 1], source[x, 2]
+                level = luma[0] * r + luma[1] * g + luma[2] * b
+                top = max(r, max(g, b))
+            position = np.sqrt(np.sqrt(min(max(level, tiny), one))) * size
+            index = int(position)
+            low = table[index]
+            gain = low + (position - np.float32(index)) * (table[index + 1] - low)
+            gain = min(gain, one / max(top, tiny))
+            for c in range(source.shape[1]):
+                target[x, c] = source[x, c] * gain

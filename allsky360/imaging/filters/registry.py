@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from allsky360.imaging.filters import crop, flip, mask, rotate, saturation, scnr, stretch
+from allsky360.imaging.filters import (
+    crop,
+    flip,
+    gamma,
+    mask,
+    rotate,
+    saturation,
+    scnr,
+    stretch,
+    tone_map,
+)
 from allsky360.imaging.filters.filter import Filter
 
 FILTERS: dict[str, Filter] = {
@@ -10,10 +20,12 @@ FILTERS: dict[str, Filter] = {
     for f in (
         crop.FILTER,
         flip.FILTER,
+        gamma.FILTER,
         mask.FILTER,
         rotate.FILTER,
         saturation.FILTER,
         scnr.FILTER,
         stretch.FILTER,
+        tone_map.FILTER,
     )
 }
