@@ -14,7 +14,7 @@ from allsky360.model import Site, as_utc
 from allsky360.overlay.curves import Curve, sky_curves
 from allsky360.overlay.labels import Board, Request, cover_of, place_all
 from allsky360.overlay.options import OverlayOptions, fill_template
-from allsky360.overlay.paths import visible_pieces
+from allsky360.overlay.paths import lifted, visible_pieces
 from allsky360.overlay.scene import Mark, OverlayScene, Polyline
 from allsky360.overlay.style import STYLES
 from allsky360.overlay.text import width_px
@@ -31,6 +31,7 @@ from allsky360.sky.frames import horizon_matrix, sidereal_time_h, unit_vectors
 from allsky360.sky.lens import LensModel
 from allsky360.sky.names import star_name, star_names
 from allsky360.sky.night import night_phase
+from allsky360.sky.refraction import pressure_mbar
 
 Float = NDArray[np.float64]
 
@@ -173,10 +174,11 @@ def _vertices(
         return {}
     vectors = horizon_vectors(altitude, azimuth)
     found = dict(zip(stars.hip.tolist(), vectors, strict=True))
-    matrix = horizon_matrix(site, when)
-    for number, (ra, dec) in loose_points().items():
-        found[number] = unit_vectors(ra, dec) @ matrix.T
-    return found
+    loose = loose_points()
+    places = np.array(list(loose.values())).reshape(-1, 2)
+    true = unit_vectors(places[:, 0], places[:, 1]) @ horizon_matrix(site, when).T
+    apparent = lifted(true, pressure_mbar(site.elevation_m))
+    return found | dict(zip(loose, apparent, strict=True))
 
 
 def _cardinal_points(board: Board, lens: LensModel, o: OverlayOptions) -> None:
@@ -257,11 +259,12 @@ def _poles(
 ) -> tuple[list[Mark], list[Request]]:
     if not o.poles:
         return [], []
-    north = horizon_matrix(site, when, "equator")[:, 2]
+    axis = horizon_matrix(site, when, "equator")[:, 2]
+    north, south = lifted(np.stack([axis, -axis]), pressure_mbar(site.elevation_m))
     marks, requests = [], []
     for name, vector in (
         ("Celestial north pole", north),
-        ("Celestial south pole", -north),
+        ("Celestial south pole", south),
         ("Zenith", np.array([0.0, 0.0, 1.0])),
     ):
         altitude, azimuth = altaz_of(vector)
