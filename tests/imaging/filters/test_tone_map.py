@@ -41,7 +41,7 @@ def test_shadows_are_lifted() -> None:
     image = np.ones((320, 320, 3), np.float32)
     image[256:] = 0.2
     out = tone_map(image, highlights=0.0, shadows=0.5)
-    assert out[310, 160, 1] == pytest.approx(0.2**0.5, rel=0.1)
+    assert out[310, 160, 1] == pytest.approx(0.2**0.5, rel=0.15)
     assert out[20, 160, 1] == pytest.approx(1.0, rel=0.02)
 
 
