@@ -55,9 +55,8 @@ def masked_blocks(image: Array, mask: Array | None, size: int) -> tuple[Array, A
 
 def lay_over(small: Array, size: int, shape: tuple[int, int]) -> Array:
     """Enlarge ``(h, w)`` or ``(h, w, C)`` block values to ``shape`` pixels, bilinear."""
-    for axis in (0, 1):
-        small = _enlarge(small, axis, size, shape[axis])
-    return small
+    cpu = _lay_cpu if small.ndim == 2 else _lay_generic
+    return body_for(small, cpu=cpu, generic=_lay_generic)(small, size, shape)
 
 
 def scale_and_shift(
@@ -126,6 +125,12 @@ def _sums(a: Array, size: int) -> Array:
             a = xp.concat([a, none], axis=axis)
     h, w, c = a.shape
     return xp.sum(xp.sum(xp.reshape(a, (h // size, size, w // size, size, c)), axis=3), axis=1)
+
+
+def _lay_generic(small: Array, size: int, shape: tuple[int, int]) -> Array:
+    for axis in (0, 1):
+        small = _enlarge(small, axis, size, shape[axis])
+    return small
 
 
 def positions(pixels: int, blocks: int, size: int) -> tuple[NDArray[np.int64], Floats]:
@@ -362,6 +367,22 @@ def _run(
         slope *= step
         for k in range(last - first):
             line[first + k] = a + np.float32(k) * slope
+
+
+def _lay_cpu(small: Floats, size: int, shape: tuple[int, int]) -> Floats:
+    out = np.empty(shape, np.float32)
+    starts = _starts(shape[1], small.shape[1], size)
+    in_bands(_lay_rows, shape[0], _framed(small), size, starts, out)
+    return out
+
+
+@compiled
+def _lay_rows(
+    y0: int, y1: int, small: Floats, size: int, starts: NDArray[np.int64], out: Floats
+) -> None:
+    for y in range(y0, y1):
+        j, t = _between(y, size, small.shape[0])
+        _run(small[j], small[j + 1], t, size, starts, out[y])
 
 
 @compiled

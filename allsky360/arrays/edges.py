@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.arrays import box_mean
+from allsky360.arrays.blocks import lay_over
 from allsky360.arrays.dispatch import body_for
 from allsky360.arrays.generic import pad_mirror
 
@@ -59,6 +60,52 @@ def highest(plane: Array, radius_px: int) -> Array:
         return plane
     body = body_for(plane, cpu=_highest_cpu, generic=_highest_generic, cuda=_highest_cuda)
     return body(plane, radius_px)
+
+
+def within_range(want: Array, plane: Array, radius_px: int, slack: float) -> Array:
+    """Limit what is to be added to a plane so that no halo forms at an edge.
+
+    Returns ``want room / (room + |want|)``, where ``room`` is the distance from the pixel, or from
+    its neighbour where that is nearer, to the highest (lowest) value within the radius, plus
+    ``slack`` times their distance from each other. A flat side of an edge, of any height and
+    softness, has no room but the slack.
+
+    Parameters
+    ----------
+    want
+        ``(H, W)`` float32, what is to be added.
+    plane
+        ``(H, W)`` float32, what it is to be added to.
+    radius_px
+        How far, about, the range is looked for; at least the reach of what made ``want``.
+    slack
+        Share of the range, 0 to 1.
+    """
+    xp = array_api_compat.array_namespace(plane)
+    near_top, near_bottom = highest(plane, 1), lowest(plane, 1)
+    top = xp.maximum(_highest_about(plane, radius_px), near_top)
+    bottom = xp.minimum(-_highest_about(-plane, radius_px), near_bottom)
+    room = xp.where(want > 0.0, top - near_top, near_bottom - bottom)
+    room = room + slack * (top - bottom)
+    return want * room / (room + xp.abs(want) + 1e-9)
+
+
+def _highest_about(plane: Array, radius_px: int) -> Array:
+    """Return about ``highest(plane, radius_px)``, without its steps, from one value in a block."""
+    size = radius_px // 3
+    if size < 2:
+        return highest(plane, radius_px)
+    half = size // 2
+    blocks = highest(plane, half)[half::size, half::size]
+    return lay_over(highest(blocks, -(-radius_px // size)), size, plane.shape)
+
+
+def above_noise(detail: Array, least: float) -> Array:
+    """Return ``d q^4 / (1 + q^4)`` with ``q = d / least``: details well under ``least`` vanish."""
+    if least <= 0:
+        return detail
+    q2 = (detail / least) ** 2
+    return detail * (q2 * q2 / (1.0 + q2 * q2))
 
 
 def _highest_cpu(plane: Floats, radius_px: int) -> Floats:

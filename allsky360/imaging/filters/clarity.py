@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from allsky360.arrays import Array, namespace
 from allsky360.arrays.blocks import masked_blocks, shift_luminance
-from allsky360.arrays.edges import guided_self, highest, lowest
+from allsky360.arrays.edges import above_noise, guided_self, highest, lowest, within_range
 from allsky360.arrays.luminance import luminance
 from allsky360.imaging.filters.extend import extend_outward
 from allsky360.imaging.filters.filter import Filter, State
@@ -99,18 +99,9 @@ def _without_stars(y: Array, above: float) -> Array:
 
 
 def _delta(y: Array, amount: float, reach: int, least: float) -> Array:
-    xp = namespace(y)
-    zero = xp.zeros_like(y)
     base = guided_self(y, reach, EDGE)
-    d = y - base
-    if least > 0:
-        q2 = (d / least) ** 2
-        d = d * (q2 * q2 / (1.0 + q2 * q2))
-    want = amount * _rise(base, *SHADOWS) * _rise(base, *HIGHLIGHTS) * d
-    top, bottom = highest(y, 2 * reach), lowest(y, 2 * reach)
-    slack = SLACK * (top - bottom)
-    room = xp.where(want > zero, top - highest(y, 1), lowest(y, 1) - bottom) + slack
-    return want * room / (room + xp.abs(want) + 1e-9)
+    weight = amount * _rise(base, *SHADOWS) * _rise(base, *HIGHLIGHTS)
+    return within_range(weight * above_noise(y - base, least), y, 2 * reach, SLACK)
 
 
 def _rise(x: Array, start: float, end: float) -> Array:
