@@ -233,7 +233,7 @@ def demosaic(
 
 
 def repair_isolated(
-    mosaic: Array, *, sigmas: float, read_var: float, shot: float
+    mosaic: Array, *, sigmas: float, read_var: float, shot: float, in_place: bool = False
 ) -> tuple[Array, Array]:
     """Replace isolated outliers; see :mod:`allsky360.imaging.hot_pixels`.
 
@@ -245,6 +245,8 @@ def repair_isolated(
         How far, in noise sigmas, a pixel must stand out.
     read_var, shot
         The noise variance is ``read_var + shot * max(value, 0)``.
+    in_place
+        The mosaic may be written to, which saves a copy; what is returned may be the mosaic.
 
     Returns
     -------
@@ -252,7 +254,7 @@ def repair_isolated(
         ``(H, W)`` float32, and the number of repaired pixels as a 0-d array or int.
     """
     repaired: tuple[Array, Array] = _body(mosaic, "repair_isolated")(
-        mosaic, float(sigmas), float(read_var), float(shot)
+        mosaic, float(sigmas), float(read_var), float(shot), in_place
     )
     return repaired
 

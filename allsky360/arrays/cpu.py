@@ -10,8 +10,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from allsky360.arrays.cpu_defects import repair_isolated as repair_isolated
 from allsky360.arrays.cpu_demosaic import demosaic as demosaic
-from allsky360.arrays.generic import LUMA, SHORTEST_FLOOR, SPILL
+from allsky360.arrays.generic import LUMA, SHORTEST_FLOOR
 
 Floats = NDArray[np.float32]
 
@@ -80,61 +81,6 @@ def pyramid_down(image: Floats) -> Floats:
 def pyramid_up(image: Floats, shape: tuple[int, int]) -> Floats:
     """cv2.pyrUp."""
     return _like(cv2.pyrUp(image, dstsize=(shape[1], shape[0])), image)
-
-
-def repair_isolated(
-    mosaic: Floats, sigmas: float, read_var: float, shot: float
-) -> tuple[Floats, int]:
-    """One numba pass over a mirrored copy; defects are rare, so most pixels leave early."""
-    padded = cv2.copyMakeBorder(mosaic, 2, 2, 2, 2, MIRROR)
-    out, count = _repair(padded, sigmas, read_var, shot, SPILL)
-    return out, int(count)
-
-
-@_compiled
-def _repair(
-    p: Floats, sigmas: float, read_var: float, shot: float, spill_share: float
-) -> tuple[Floats, int]:
-    h, w = p.shape
-    out = np.empty((h - 4, w - 4), np.float32)
-    like = np.empty(8, np.float32)
-    count = 0
-    near = np.float32(sigmas) * np.sqrt(np.float32(read_var))
-    for y in range(2, h - 2):
-        for x in range(2, w - 2):
-            v = p[y, x]
-            out[y - 2, x - 2] = v
-            a, b, c, d = p[y, x - 2], p[y, x + 2], p[y - 2, x], p[y + 2, x]
-            if min(min(a, b), min(c, d)) - near <= v <= max(max(a, b), max(c, d)) + near:
-                continue
-            e, f, g, i = p[y - 2, x - 2], p[y - 2, x + 2], p[y + 2, x - 2], p[y + 2, x + 2]
-            high = max(max(max(a, b), max(c, d)), max(max(e, f), max(g, i)))
-            low = min(min(min(a, b), min(c, d)), min(min(e, f), min(g, i)))
-            hot = v > high + sigmas * np.sqrt(read_var + shot * max(high, np.float32(0.0)))
-            cold = v < low - sigmas * np.sqrt(read_var + shot * max(low, np.float32(0.0)))
-            if not (hot or cold):
-                continue
-            like[0], like[1], like[2], like[3] = a, b, c, d
-            like[4], like[5], like[6], like[7] = e, f, g, i
-            like.sort()
-            middle = np.float32(0.5) * (like[3] + like[4])
-            spill = np.float32(0.25) * (
-                p[y, x - 1] + p[y, x + 1] + p[y - 1, x] + p[y + 1, x]
-            ) - np.float32(0.125) * (
-                p[y - 2, x - 1]
-                + p[y + 2, x - 1]
-                + p[y - 2, x + 1]
-                + p[y + 2, x + 1]
-                + p[y - 1, x - 2]
-                + p[y - 1, x + 2]
-                + p[y + 1, x - 2]
-                + p[y + 1, x + 2]
-            )
-            limit = spill_share * (v - middle)
-            if (hot and spill < limit) or (cold and spill > limit):
-                out[y - 2, x - 2] = middle
-                count += 1
-    return out, count
 
 
 def merge_weighted(

@@ -44,7 +44,7 @@ def demosaic(
 
 
 @compiled
-def _fold(i: int, n: int) -> int:
+def fold(i: int, n: int) -> int:
     """Index mirrored about the edge samples, any distance away."""
     if n == 1:
         return 0
@@ -68,8 +68,8 @@ def _load(source: Floats, even: float, odd: float, row: Floats) -> float:
         top = max(top, source[x])
     # A mirrored column keeps its parity, so its gain is already in.
     for i in range(1, PAD + 1):
-        row[PAD - i] = middle[_fold(-i, w)]
-        row[PAD + w - 1 + i] = middle[_fold(w - 1 + i, w)]
+        row[PAD - i] = middle[fold(-i, w)]
+        row[PAD + w - 1 + i] = middle[fold(w - 1 + i, w)]
     return float(top)
 
 
@@ -149,14 +149,14 @@ def _widen(mosaic: Floats, y: int, reach: int, scratch: Floats, out: Floats) -> 
     """Maximum over the square of ``reach`` pixels around every pixel of row ``y``."""
     h, w = mosaic.shape
     middle = scratch[reach : reach + w]
-    middle[:] = mosaic[_fold(y, h)]
+    middle[:] = mosaic[fold(y, h)]
     for j in range(1, reach + 1):
-        above, below = mosaic[_fold(y - j, h)], mosaic[_fold(y + j, h)]
+        above, below = mosaic[fold(y - j, h)], mosaic[fold(y + j, h)]
         for x in range(w):
             middle[x] = max(middle[x], max(above[x], below[x]))
     for i in range(1, reach + 1):
-        scratch[reach - i] = middle[_fold(-i, w)]
-        scratch[reach + w - 1 + i] = middle[_fold(w - 1 + i, w)]
+        scratch[reach - i] = middle[fold(-i, w)]
+        scratch[reach + w - 1 + i] = middle[fold(w - 1 + i, w)]
     out[:w] = scratch[:w]
     for i in range(1, 2 * reach + 1):
         shifted = scratch[i : i + w]
@@ -171,10 +171,10 @@ def _local(mosaic: Floats, y: int, x: int, gain: float, noise: float, clip: floa
     half, quarter, two = np.float32(0.5), np.float32(0.25), np.float32(2.0)
     zero, one = np.float32(0.0), np.float32(1.0)
     row = mosaic[y]
-    a, b = row[_fold(x - 1, w)], row[_fold(x + 1, w)]
-    aa, bb = row[_fold(x - 2, w)], row[_fold(x + 2, w)]
-    u, d = mosaic[_fold(y - 1, h), x], mosaic[_fold(y + 1, h), x]
-    uu, dd = mosaic[_fold(y - 2, h), x], mosaic[_fold(y + 2, h), x]
+    a, b = row[fold(x - 1, w)], row[fold(x + 1, w)]
+    aa, bb = row[fold(x - 2, w)], row[fold(x + 2, w)]
+    u, d = mosaic[fold(y - 1, h), x], mosaic[fold(y + 1, h), x]
+    uu, dd = mosaic[fold(y - 2, h), x], mosaic[fold(y + 2, h), x]
     c = row[x]
     ch, cv = gain * (two * c - aa - bb), gain * (two * c - uu - dd)
     eh, ev = abs(a - b) + abs(ch), abs(u - d) + abs(cv)
@@ -197,8 +197,8 @@ def _plain(
     """Red and blue of one pixel as plain means of samples, without the purple they make."""
     h, w = mosaic.shape
     half, quarter = np.float32(0.5), np.float32(0.25)
-    above, row, below = mosaic[_fold(y - 1, h)], mosaic[y], mosaic[_fold(y + 1, h)]
-    left, right = _fold(x - 1, w), _fold(x + 1, w)
+    above, row, below = mosaic[fold(y - 1, h)], mosaic[y], mosaic[fold(y + 1, h)]
+    left, right = fold(x - 1, w), fold(x + 1, w)
     green, zero, four = target[x, 1], np.float32(0.0), np.float32(4.0)
     if own:
         other = quarter * (above[left] + above[right] + below[left] + below[right])
@@ -230,7 +230,7 @@ def _edge_aware(
     cells[0, rx % 2 :: 2] = one
     cells[1, (rx + 1) % 2 :: 2] = one
     for t in range(y0 - 5, y1 + 5):
-        source = mosaic[_fold(t, h)]
+        source = mosaic[fold(t, h)]
         red_row = (t - ry) % 2 == 0
         own = red if red_row else blue
         even = own if (rx % 2 == 0) == red_row else one
@@ -271,15 +271,15 @@ def _edge_aware(
             near |= saturates[(y + k) % RING]
         if near:
             _widen(mosaic, y, 4, change, wide)
-            folded = _fold(y, h)
+            folded = fold(y, h)
             red_row = (y - ry) % 2 == 0
             own = red if red_row else blue
             start = rx % 2 if red_row else (rx + 1) % 2
             for x in range(start, w, 2):
                 if wide[x] >= clip:
                     difference[PAD + x] = _local(mosaic, folded, x, own, noise, clip)
-            difference[PAD - 1] = difference[PAD + _fold(-1, w)]
-            difference[PAD + w] = difference[PAD + _fold(w, w)]
+            difference[PAD - 1] = difference[PAD + fold(-1, w)]
+            difference[PAD + w] = difference[PAD + fold(w, w)]
         if t < y0 + 5:
             continue
         y = t - 5
@@ -313,7 +313,7 @@ def _bilinear(y0: int, y1: int, mosaic: Floats, ry: int, rx: int, out: Floats) -
     cells[1, (rx + 1) % 2 :: 2] = one
     for y in range(y0, y1):
         for k in range(3):
-            _load(mosaic[_fold(y + k - 1, h)], one, one, rows[k])
+            _load(mosaic[fold(y + k - 1, h)], one, one, rows[k])
         red_row = (y - ry) % 2 == 0
         a, b = (0, 2) if red_row else (2, 0)
         cell, target = cells[0 if red_row else 1], out[y]

@@ -300,9 +300,9 @@ def _plain_colours(mosaic: Array, masks: tuple[Array, Array, Array, Array]) -> A
 
 
 def repair_isolated(
-    mosaic: Array, sigmas: float, read_var: float, shot: float
+    mosaic: Array, sigmas: float, read_var: float, shot: float, in_place: bool = False
 ) -> tuple[Array, Array]:
-    """Compare with like-coloured and with adjacent pixels."""
+    """Compare with like-coloured and with adjacent pixels; always gives back a new array."""
     xp = _xp(mosaic)
     s = _Shifts(mosaic, 2)
     like = xp.sort(xp.stack([s(y, x) for y, x in _ring(2)]), axis=0)

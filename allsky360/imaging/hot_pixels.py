@@ -12,7 +12,9 @@ from allsky360.imaging.noise import NoiseModel
 VERSION = 1
 
 
-def repair_hot_pixels(mosaic: Array, *, sigmas: float, noise: NoiseModel) -> tuple[Array, int]:
+def repair_hot_pixels(
+    mosaic: Array, *, sigmas: float, noise: NoiseModel, in_place: bool = False
+) -> tuple[Array, int]:
     """Replace isolated outliers by the median of their like-coloured neighbours.
 
     Parameters
@@ -23,6 +25,8 @@ def repair_hot_pixels(mosaic: Array, *, sigmas: float, noise: NoiseModel) -> tup
         Noise sigmas beyond the most extreme neighbour.
     noise
         Noise model in ADU.
+    in_place
+        The mosaic is the caller's own and may be written to; saves a copy.
 
     Returns
     -------
@@ -31,6 +35,6 @@ def repair_hot_pixels(mosaic: Array, *, sigmas: float, noise: NoiseModel) -> tup
     if mosaic.ndim != 2:
         raise ValueError(f"hot pixels are repaired on (H, W), got {mosaic.shape}")
     repaired, count = repair_isolated(
-        mosaic, sigmas=sigmas, read_var=noise.read_var, shot=noise.shot
+        mosaic, sigmas=sigmas, read_var=noise.read_var, shot=noise.shot, in_place=in_place
     )
     return repaired, int(count)

@@ -56,6 +56,37 @@ def test_stars_are_kept(fwhm: float) -> None:
     assert lost <= 0.02 * len(peaks)
 
 
+def test_the_input_is_written_to_only_when_told() -> None:
+    image = sky(np.random.default_rng(3), 80)
+    image[40, 30] = 5000
+    before = image.copy()
+    repaired, count = repair_hot_pixels(image, sigmas=8.0, noise=NOISE)
+    np.testing.assert_array_equal(image, before)
+    assert count == 1
+    same, again = repair_hot_pixels(image, sigmas=8.0, noise=NOISE, in_place=True)
+    assert same is image
+    assert again == 1
+    np.testing.assert_array_equal(same, repaired)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 41), (79, 2), (79, 79), (40, 0), (40, 79)])
+def test_defects_at_the_border_are_found(place: tuple[int, int]) -> None:
+    image = sky(np.random.default_rng(4), 80)
+    image[place] = 6000
+    repaired, count = repair_hot_pixels(image, sigmas=8.0, noise=NOISE)
+    assert count == 1
+    assert repaired[place] < 400
+
+
+def test_a_sensor_full_of_defects_is_still_searched() -> None:
+    """More finds than the search makes room for at first."""
+    image = sky(np.random.default_rng(5), 400)
+    image[2:390:6, 2:390:6] = 8000
+    repaired, count = repair_hot_pixels(image, sigmas=8.0, noise=NOISE)
+    assert count >= 0.99 * image[2:390:6, 2:390:6].size > 2048
+    assert np.median(repaired[2:390:6, 2:390:6]) < 400
+
+
 def test_only_single_planes() -> None:
     with pytest.raises(ValueError, match="repaired on"):
         repair_hot_pixels(np.zeros((4, 4, 3), np.float32), sigmas=8, noise=NOISE)
