@@ -66,13 +66,13 @@ class Cover:
         self._sum[1:, 1:] = filled.cumsum(axis=0).cumsum(axis=1)
 
     def share(self, boxes: Float) -> Float:
-        """Return the filled share of boxes ``(N, 4)`` left, top, right, bottom."""
+        """Return the filled share of boxes ``(..., 4)`` left, top, right, bottom."""
         rows, columns = self._sum.shape
-        edges = boxes / self._cell
-        left = np.clip(np.floor(edges[:, 0]).astype(np.intp), 0, columns - 1)
-        right = np.clip(np.ceil(edges[:, 2]).astype(np.intp), 0, columns - 1)
-        top = np.clip(np.floor(edges[:, 1]).astype(np.intp), 0, rows - 1)
-        bottom = np.clip(np.ceil(edges[:, 3]).astype(np.intp), 0, rows - 1)
+        low = np.floor(boxes[..., :2] / self._cell).astype(np.intp)
+        high = np.ceil(boxes[..., 2:] / self._cell).astype(np.intp)
+        last = np.array([columns - 1, rows - 1])
+        low, high = np.clip(low, 0, last), np.clip(high, 0, last)
+        left, top, right, bottom = low[..., 0], low[..., 1], high[..., 0], high[..., 1]
         s = self._sum
         filled = s[bottom, right] - s[top, right] - s[bottom, left] + s[top, left]
         return np.asarray(filled / np.maximum(1, (right - left) * (bottom - top)))
@@ -84,7 +84,8 @@ class Board:
     def __init__(self, width: int, height: int, unit_px: float, size: float) -> None:
         self.width, self.height = width, height
         self.unit_px, self.size = unit_px, size
-        self._taken = np.empty((0, 4))
+        self._taken = np.empty((64, 4))
+        self._count = 0
         self.texts: list[Text] = []
 
     def text_px(self, kind: str) -> float:
@@ -94,28 +95,22 @@ class Board:
 
     def reserve(self, boxes: Sequence[Box] | Float) -> None:
         """Keep labels off some boxes."""
-        if len(boxes):
-            self._taken = np.concatenate([self._taken, np.asarray(boxes, dtype=np.float64)])
+        for box in boxes:
+            if self._count == len(self._taken):
+                self._taken = np.concatenate([self._taken, np.empty_like(self._taken)])
+            self._taken[self._count] = box
+            self._count += 1
 
     def free(self, boxes: Float) -> NDArray[np.bool_]:
-        """Return which boxes ``(N, 4)`` lie in the frame and on nothing taken."""
-        b, t = boxes[:, None, :], self._taken[None]
-        apart = (
-            (b[..., 0] >= t[..., 2])
-            | (b[..., 2] <= t[..., 0])
-            | (b[..., 1] >= t[..., 3])
-            | (b[..., 3] <= t[..., 1])
-        )
-        return np.asarray(apart.all(axis=1) & self.in_frame(boxes))
+        """Return which boxes ``(N, 4)`` lie on nothing taken."""
+        b, t = boxes[:, None, :], self._taken[: self._count]
+        covers = (b[..., :2] < t[:, 2:]) & (b[..., 2:] > t[:, :2])
+        return np.asarray(~(covers[..., 0] & covers[..., 1]).any(axis=1))
 
     def in_frame(self, boxes: Float) -> NDArray[np.bool_]:
-        """Return which boxes lie wholly in the frame."""
-        return np.asarray(
-            (boxes[:, 0] >= 0)
-            & (boxes[:, 1] >= 0)
-            & (boxes[:, 2] <= self.width - 1)
-            & (boxes[:, 3] <= self.height - 1)
-        )
+        """Return which boxes ``(..., 4)`` lie wholly in the frame."""
+        inside = (boxes >= 0) & (boxes <= np.array([self.width - 1, self.height - 1] * 2))
+        return np.asarray(inside.all(axis=-1))
 
     def put(self, kind: str, text: str, centre_x: float, centre_y: float) -> Text:
         """Write a text with its box centred on a point, and keep others off it."""
@@ -148,42 +143,54 @@ class Board:
         half = np.array(self.half_size(kind, text))
         return np.concatenate([centres - half, centres + half], axis=1)
 
-    def place(self, request: Request, cover: Cover) -> Text | None:
-        """Put a label at the best place around its point, or nowhere."""
-        half = np.array(self.half_size(request.kind, request.text))
-        offsets = _BESIDE if request.placement == "beside" else _CENTRED
-        reach = half + (request.clear_px + 2.0 * self.unit_px if offsets is _BESIDE else 0.0)
-        if offsets is _BESIDE:  # diagonal places touch the mark's ring, not its square
-            diagonal = (offsets != 0).all(axis=1)[:, None]
-            reach = np.where(diagonal, half + 0.7 * request.clear_px + self.unit_px, reach)
-        centres = np.array([request.x, request.y]) + offsets * reach
-        boxes = self.boxes(request.kind, request.text, centres)
-        free = self.free(boxes)
-        if not free.any():
-            return None
-        cost = _COVER_WEIGHT * cover.share(boxes) + _ORDER_WEIGHT * np.arange(len(boxes))
-        best = int(np.argmin(np.where(free, cost, np.inf)))
-        return self.put(
-            request.kind, request.text, float(centres[best, 0]), float(centres[best, 1])
-        )
-
 
 def place_all(board: Board, requests: Sequence[Request], cover: Cover) -> list[Request]:
     """Place labels in order of rank, equal ranks in order of their text; return what found room."""
     ordered = sorted(requests, key=lambda r: (r.rank, r.text, r.x, r.y))
-    return [request for request in ordered if board.place(request, cover) is not None]
+    choices: dict[int, tuple[Float, Float, Float]] = {}
+    for placement, offsets in (("beside", _BESIDE), ("centred", _CENTRED)):
+        which = [i for i, r in enumerate(ordered) if r.placement == placement]
+        if which:
+            found = _choices(board, [ordered[i] for i in which], offsets, cover)
+            choices |= {i: row for i, *row in zip(which, *found, strict=True)}  # type: ignore[misc]
+    placed = []
+    for i, request in enumerate(ordered):
+        centres, boxes, cost = choices[i]
+        cost = np.where(board.free(boxes), cost, np.inf)
+        best = int(np.argmin(cost))
+        if np.isfinite(cost[best]):
+            board.put(request.kind, request.text, float(centres[best, 0]), float(centres[best, 1]))
+            placed.append(request)
+    return placed
+
+
+def _choices(
+    board: Board, requests: Sequence[Request], offsets: Float, cover: Cover
+) -> tuple[Float, Float, Float]:
+    """Return centres ``(R, K, 2)``, boxes ``(R, K, 4)`` and costs ``(R, K)``, inf off the frame."""
+    half = np.array([board.half_size(r.kind, r.text) for r in requests])[:, None]
+    reach = np.broadcast_to(half, (len(requests), len(offsets), 2))
+    if offsets is _BESIDE:
+        clear = np.array([r.clear_px for r in requests])[:, None, None]
+        # diagonal places touch the mark's ring, not the square around it
+        diagonal = (offsets != 0).all(axis=1)[:, None]
+        gap = np.where(diagonal, 0.7 * clear + board.unit_px, clear + 2.0 * board.unit_px)
+        reach = reach + gap
+    centres = np.array([(r.x, r.y) for r in requests])[:, None] + offsets * reach
+    boxes = np.concatenate([centres - half, centres + half], axis=-1)
+    cost = _COVER_WEIGHT * cover.share(boxes) + _ORDER_WEIGHT * np.arange(len(offsets))
+    return centres, boxes, np.where(board.in_frame(boxes), cost, np.inf)
 
 
 def cover_of(board: Board, lines: Sequence[Float], points_px: Sequence[Float]) -> Cover:
     """Return what labels should rather not cover: lines and loose points ``(N, 2)``, in pixels."""
     cell = _CELL_UNITS * board.unit_px
     points = [np.empty((0, 2)), *points_px]
-    for line in lines:
-        if len(line) < 2:
-            continue
-        length = np.r_[0.0, np.cumsum(np.hypot(*np.diff(line, axis=0).T))]
-        at = np.arange(0.0, length[-1], cell)
-        points.append(
-            np.stack([np.interp(at, length, line[:, 0]), np.interp(at, length, line[:, 1])], axis=1)
-        )
+    if lines:
+        a = np.concatenate([line[:-1] for line in lines])
+        step = np.concatenate([np.diff(line, axis=0) for line in lines])
+        n = np.maximum(1, np.ceil(np.hypot(step[:, 0], step[:, 1]) / cell)).astype(np.intp)
+        piece = np.repeat(np.arange(len(n)), n)
+        along = (np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)) / n[piece]
+        points.append(a[piece] + along[:, None] * step[piece])
     return Cover(board.width, board.height, cell, np.concatenate(points))

@@ -195,7 +195,7 @@ def _cardinal_points(board: Board, lens: LensModel, o: OverlayOptions) -> None:
         centres = np.stack([x, y], axis=1)
         centres += outward * np.where(np.arange(len(x)) == 0, 0.8, -0.8)[:, None] * size
         boxes = board.boxes("cardinal", letter, np.nan_to_num(centres, nan=-1e9))
-        free = np.flatnonzero(board.free(boxes))
+        free = np.flatnonzero(board.free(boxes) & board.in_frame(boxes))
         if free.size:
             board.put("cardinal", letter, *(float(v) for v in centres[free[0]]))
 
