@@ -14,6 +14,7 @@ from allsky360.imaging.pipeline import develop
 from allsky360.model import Bracket, Exposure, Site
 from allsky360.simulator.sky import SkySource
 from allsky360.simulator.source import ExposureRequest
+from allsky360.sky.plane import measurement_plane
 from allsky360.sky.vignetting import Vignetting
 
 LA_PALMA = Site("La Palma", 28.7606, -17.8816, 2326.0)
@@ -67,7 +68,7 @@ def take(
         plane = np.ascontiguousarray(linear[..., 0])
         light = response["L"]
     else:
-        plane = plane_of(linear)
+        plane = measurement_plane(linear)
         light = (response["R"] + 2 * response["G"] + response["B"]) / 4
     raw = frame.pixels >= 0.97 * sensor["saturation_adu"]
     clipped = np.zeros(plane.shape, np.uint8)
@@ -83,11 +84,4 @@ def take(
         zero_point_mag=float(2.5 * np.log10(source.zero_point_e_per_s * light / units)),
         truth=frame.truth,
         arrays=frame.arrays,
-    )
-
-
-def plane_of(linear: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (R + 2G + B) / 4."""
-    return np.ascontiguousarray(
-        (linear[..., 0] + 2 * linear[..., 1] + linear[..., 2]) * np.float32(0.25)
     )

@@ -79,9 +79,6 @@ class ApertureSums:
         All pixels looked at lie on the image, bool; where False nothing else means anything.
     recentred
         bool.
-    colours
-        ``(N, C)`` sums of each band over the circle, above the mean of the unclipped ring pixels;
-        C = 0 where no colour image was given.
     """
 
     x: Float
@@ -95,7 +92,6 @@ class ApertureSums:
     saturated: NDArray[np.bool_]
     inside: NDArray[np.bool_]
     recentred: NDArray[np.bool_]
-    colours: Float
 
 
 def aperture_sums(
@@ -106,7 +102,6 @@ def aperture_sums(
     *,
     clipped: Array | None = None,
     blocked: Array | None = None,
-    colours: Array | None = None,
 ) -> ApertureSums:
     """Measure circles at ``(x, y)``.
 
@@ -120,8 +115,6 @@ def aperture_sums(
         ``(H, W)`` uint8, over 127 where saturated.
     blocked
         ``(H, W)`` uint8, over 127 where a known star keeps a pixel out of the rings.
-    colours
-        ``(H, W, C)`` float32, measured in the same circles.
 
     Returns
     -------
@@ -129,21 +122,17 @@ def aperture_sums(
         On the host: the one download.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    bands = 0 if colours is None else int(colours.shape[2])
     if x.size == 0:
-        return _packed(np.zeros((0, _COLUMNS + bands)))
+        return _packed(np.zeros((0, _COLUMNS)))
     body = body_for(plane, cpu=_cpu, generic=_generic)
-    return _packed(body(plane, x, y, shape, clipped, blocked, colours))
+    return _packed(body(plane, x, y, shape, clipped, blocked))
 
 
 def _packed(table: Float) -> ApertureSums:
     numbers = [np.ascontiguousarray(table[:, k]) for k in range(8)]
     saturated, inside, recentred = (table[:, k] > 0.5 for k in (8, 9, 10))
     x, y, flux, wide, sky, sigma, pixels, peak = numbers
-    colours = table[:, _COLUMNS:].copy()
-    return ApertureSums(
-        x, y, flux, wide, sky, sigma, pixels, peak, saturated, inside, recentred, colours
-    )
+    return ApertureSums(x, y, flux, wide, sky, sigma, pixels, peak, saturated, inside, recentred)
 
 
 def _cpu(
@@ -153,14 +142,11 @@ def _cpu(
     shape: ApertureShape,
     clipped: NDArray[np.uint8] | None,
     blocked: NDArray[np.uint8] | None,
-    colours: Floats | None,
 ) -> Float:
     nothing = np.zeros((0, 0), dtype=np.uint8)
     clipped = nothing if clipped is None else clipped
     blocked = nothing if blocked is None else blocked
-    if colours is None:
-        colours = np.zeros((0, 0, 0), dtype=np.float32)
-    out = np.zeros((x.size, _COLUMNS + colours.shape[2]))
+    out = np.zeros((x.size, _COLUMNS))
     numbers = (
         shape.radius,
         shape.wide_radius,
@@ -170,7 +156,7 @@ def _cpu(
         shape.recentre_sigma,
         shape.max_shift,
     )
-    in_bands(_measure, x.size, plane, clipped, blocked, colours, x, y, numbers, shape.reach, out)
+    in_bands(_measure, x.size, plane, clipped, blocked, x, y, numbers, shape.reach, out)
     return out
 
 
@@ -181,7 +167,6 @@ def _measure(
     plane: Floats,
     clipped: NDArray[np.uint8],
     blocked: NDArray[np.uint8],
-    colours: Floats,
     x: Float,
     y: Float,
     numbers: tuple[float, float, float, float, float, float, float],
@@ -190,9 +175,7 @@ def _measure(
 ) -> None:
     radius, wide, ring0, ring1, window, recentre, max_shift = numbers
     height, width = plane.shape
-    bands = colours.shape[2]
     ring = np.empty((2 * reach + 1) ** 2, dtype=np.float32)
-    sums = np.zeros(max(bands, 1))
     for k in range(first, last):
         px, py = x[k], y[k]
         out[k, 0], out[k, 1] = px, py
@@ -226,7 +209,6 @@ def _measure(
             sigma = sky - float(ordered[int(_LOW_SHARE * kept)])
             kept = np.searchsorted(ordered[:kept], np.float32(sky + _CLIP_SIGMA * sigma), "right")
         sky = float(ordered[kept // 2])
-        limit = sky + _CLIP_SIGMA * sigma
         brightest = plane[j0, i0]
         for j in range(j0 - 1, j0 + 2):
             for i in range(i0 - 1, i0 + 2):
@@ -254,7 +236,6 @@ def _measure(
                 px, py = cx, cy
                 out[k, 0], out[k, 1], out[k, 10] = cx, cy, 1.0
         near, far, area, far_area, peak, full = 0.0, 0.0, 0.0, 0.0, -np.inf, 0.0
-        sums[:] = 0.0
         span = int(np.ceil(wide + max_shift + 0.5))
         for j in range(j0 - span, j0 + span + 1):
             for i in range(i0 - span, i0 + span + 1):
@@ -272,23 +253,10 @@ def _measure(
                 peak = max(peak, plane[j, i])
                 if clipped.size > 0 and clipped[j, i] > 127:
                     full = 1.0
-                for c in range(bands):
-                    sums[c] += w * colours[j, i, c]
         out[k, 2] = near - area * sky
         out[k, 3] = far - far_area * sky
         out[k, 4], out[k, 5], out[k, 6] = sky, sigma, kept
         out[k, 7], out[k, 8] = peak - sky, full
-        for c in range(bands):
-            level, count = 0.0, 0
-            for j in range(j0 - reach, j0 + reach + 1):
-                for i in range(i0 - reach, i0 + reach + 1):
-                    d2 = (i - x[k]) ** 2 + (j - y[k]) ** 2
-                    if d2 < ring0 * ring0 or d2 >= ring1 * ring1 or plane[j, i] > limit:
-                        continue
-                    if not (masked and blocked[j, i] > 127):
-                        level += colours[j, i, c]
-                        count += 1
-            out[k, _COLUMNS + c] = sums[c] - area * level / max(count, 1)
 
 
 def _generic(
@@ -298,7 +266,6 @@ def _generic(
     shape: ApertureShape,
     clipped: Array | None,
     blocked: Array | None,
-    colours: Array | None,
 ) -> Float:
     """Cut all places out by one gather ``(N, S, S)``, then arithmetic on whole stacks."""
     from allsky360.arrays import to_host
@@ -334,7 +301,6 @@ def _generic(
         left, whole = (xp.sum(xp.astype(m, xp.int64), axis=(1, 2)) for m in (free, in_ring))
         in_ring = xp.where((4 * left >= whole)[:, None, None], free, in_ring)
     sky, sigma, kept = _ring_level(xp, stamp, in_ring)
-    limit = sky + _CLIP_SIGMA * sigma
     above = stamp - sky[:, None, None]
 
     middle = above[:, reach - 1 : reach + 2, reach - 1 : reach + 2]
@@ -385,12 +351,6 @@ def _generic(
         xp.ones_like(peak),
         xp.astype(xp.reshape(moved, (n,)), plane.dtype),
     ]
-    open_ring = in_ring & (stamp <= limit[:, None, None])
-    count = xp.maximum(xp.sum(xp.astype(open_ring, plane.dtype), axis=(1, 2)), xp.ones_like(peak))
-    for band in range(0 if colours is None else int(colours.shape[2])):
-        values = cut(colours[..., band])  # type: ignore[index]
-        level = xp.sum(xp.where(open_ring, values, zero), axis=(1, 2)) / count
-        columns.append(xp.sum(weight * (values - level[:, None, None]), axis=(1, 2)))
     table = np.asarray(to_host(xp.stack(columns, axis=1)), dtype=np.float64)
     table[~inside, 2:] = 0.0
     moved_host = table[:, 10] > 0.5

@@ -76,7 +76,6 @@ def forced_fluxes(
     fwhm_px: float,
     clipped: Array | None = None,
     blocked: Array | None = None,
-    colours: Array | None = None,
     electrons_per_unit: float | None = None,
 ) -> ForcedFluxes:
     """Measure the targets at ``(x, y)``.
@@ -96,7 +95,7 @@ def forced_fluxes(
     bx, by = _blank_places(x, y, sources, shape, fwhm_px)
     both = aperture_sums(
         plane, np.concatenate([x, bx]), np.concatenate([y, by]), shape,
-        clipped=clipped, blocked=blocked, colours=colours,
+        clipped=clipped, blocked=blocked,
     )  # fmt: skip
     sums, blank = _split(both, x.size)
     area = _area(shape.radius)

@@ -15,7 +15,6 @@ from allsky360.model import Site
 from allsky360.sky.airmass import airmass
 from allsky360.sky.apertures import ForcedFluxes, forced_fluxes
 from allsky360.sky.catalogue import apparent_altaz, horizon_vectors, load_catalogue
-from allsky360.sky.colour import ColourRelation, fit_colour_relation
 from allsky360.sky.crowding import light_within
 from allsky360.sky.lens import LensModel
 from allsky360.sky.refraction import pressure_mbar
@@ -37,7 +36,9 @@ DETECTED_SIGMA = 5.0
 BLEND_MAG = 0.15
 """Neighbours that add more than this to a star's circle make it a blend."""
 
-FIT_SNR = 12.0
+FIT_SNR, FIT_BLEND_MAG = 12.0, 0.05
+"""A star takes part in the fit if clear air would show it this well, and it is this lonely."""
+
 _CATALOGUE_V = 8.0
 
 
@@ -78,12 +79,12 @@ class Photometry:
         V of a B-V = 0.6 star near the zenith (airmass 1) that would stand 5 sigma out; NaN.
     fit
         The whole fit, for :func:`allsky360.sky.zero_point.remember`.
-    colour_relation
-        Camera colour against B-V, for the colour of the sky; None without RGB or stars.
     aperture_px, correction_mag, noise_factor
         Of the circles: see :class:`allsky360.sky.apertures.ForcedFluxes`.
-    exposure_s
-        Of the frame.
+    exposure_s, fwhm_px
+        Of the frame, as given.
+    sources
+        x, y and light (zero-magnitude stars) of every catalogue star in the picture, for masks.
     index
         ``(N,)`` into ``load_catalogue(8.0)``.
     v_mag, bv
@@ -119,11 +120,12 @@ class Photometry:
     clear_share: float
     limiting_mag: float
     fit: ZeroPointFit | None
-    colour_relation: ColourRelation | None
     aperture_px: float
     correction_mag: float
     noise_factor: float
     exposure_s: float
+    fwhm_px: float
+    sources: tuple[Float, Float, Float]
     index: NDArray[np.intp]
     v_mag: Float
     bv: Float
@@ -169,7 +171,6 @@ def measure_photometry(
     when: datetime,
     exposure_s: float,
     *,
-    linear: Array | None = None,
     clipped: Array | None = None,
     mask: NDArray[np.bool_] | None = None,
     fwhm_px: float = 2.5,
@@ -192,8 +193,6 @@ def measure_photometry(
         UTC instant of mid-exposure.
     exposure_s
         Of the longest exposure of the bracket.
-    linear
-        ``(H, W, 3)`` float32: gives the colour relation.
     clipped
         ``(H, W)`` uint8, 255 = saturated.
     mask
@@ -222,7 +221,6 @@ def measure_photometry(
         fwhm_px=fwhm_px,
         clipped=clipped,
         blocked=like(blocked, plane),
-        colours=linear if linear is not None and linear.shape[2] == 3 else None,
         electrons_per_unit=electrons_per_unit,
     )
     content = light_within(stars.x, stars.y, stars.sources, forced.shape.radius, fwhm_px)
@@ -267,11 +265,12 @@ def measure_photometry(
         clear_share=fit.clear_share if fit is not None else float("nan"),
         limiting_mag=_limiting_mag(forced, stars, zp, k, colour, exposure_s, usable),
         fit=fit,
-        colour_relation=_relation(forced, stars, air, usable, linear),
         aperture_px=forced.shape.radius,
         correction_mag=forced.correction_mag,
         noise_factor=forced.noise_factor,
         exposure_s=exposure_s,
+        fwhm_px=fwhm_px,
+        sources=stars.sources,
         index=stars.index,
         v_mag=stars.v_mag,
         bv=stars.bv,
@@ -344,6 +343,7 @@ def _rows(
     floor = np.maximum(forced.flux, 0.3 * forced.flux_sigma)
     y = content_mag + 2.5 * np.log10(floor / exposure_s) + loss
     dimming = SEA_LEVEL_EXTINCTION * thin * air + COLOUR_PRIOR[0][0] * stars.bv
+    lonely = stars.v_mag - content_mag < FIT_BLEND_MAG
     bright = usable & (stars.v_mag < 4.5)
     if prior is not None:
         zp = prior.zero_point_mag
@@ -354,7 +354,7 @@ def _rows(
     clear_flux = exposure_s * 10.0 ** (0.4 * (zp - content_mag - dimming - loss))
     with np.errstate(invalid="ignore", divide="ignore"):
         snr = clear_flux / forced.flux_sigma
-        chosen = np.flatnonzero(usable & (snr > FIT_SNR))
+        chosen = np.flatnonzero(usable & lonely & (snr > FIT_SNR))
     rows = StarRows(
         y=y[chosen],
         noise_mag=1.0857 / snr[chosen],
@@ -399,15 +399,3 @@ def _limiting_mag(
         return float("nan")
     flux = 5.0 * float(np.median(forced.flux_sigma[high])) / exposure_s
     return float(zp - 2.5 * np.log10(flux) - k - colour[0] * 0.6 - colour[1] * 0.36)
-
-
-def _relation(
-    forced: ForcedFluxes, stars: _Targets, air: Float, usable: NDArray[np.bool_],
-    linear: Array | None,
-) -> ColourRelation | None:  # fmt: skip
-    if linear is None or linear.shape[2] != 3:
-        return None
-    bright = usable & (forced.flux > 30.0 * forced.flux_sigma)
-    colours = forced.sums.colours
-    good = bright & (colours[:, 0] > 0) & (colours[:, 2] > 0)
-    return fit_colour_relation(colours[good], stars.bv[good], air[good])

@@ -12,7 +12,6 @@ from allsky360.simulator.sky import SkyConditions, SkySource
 from allsky360.simulator.source import SensorDescription
 from allsky360.sky.airmass import airmass
 from allsky360.sky.catalogue import horizon_vectors, load_catalogue
-from allsky360.sky.colour import fit_colour_relation
 from allsky360.sky.crowding import light_within
 from allsky360.sky.photometry import Photometry, StarFlag, measure_photometry
 from allsky360.sky.star_mask import star_mask
@@ -36,7 +35,6 @@ def measure(source: SkySource, frame: SkyFrame, **options: object) -> Photometry
         source.site,
         frame.middle,
         frame.exposure_s,
-        linear=frame.linear,
         clipped=frame.clipped,
         electrons_per_unit=frame.electrons_per_unit,
         **given,  # type: ignore[arg-type]
@@ -134,7 +132,6 @@ def test_mono_gain_and_a_bright_sky() -> None:
     frame = take(source, NIGHT, exposure_s=5.0, gain=60.0)
     p = measure(source, frame)
     assert abs(p.zero_point_mag - frame.zero_point_mag) < 0.03
-    assert p.colour_relation is None
 
 
 def test_saturated_blended_edge_and_masked_stars_are_flagged(
@@ -237,20 +234,6 @@ def test_the_star_mask_covers_bright_stars_first() -> None:
         np.rint(y[brightest]).astype(int) % 400, np.rint(x[brightest]).astype(int) % 400
     ].all()
     assert not star_mask((10, 10), x[:0], y[:0], light[:0], fwhm_px=2.5).any()
-
-
-def test_the_colour_relation_is_found_through_outliers() -> None:
-    rng = np.random.default_rng(2)
-    bv, air = rng.uniform(-0.2, 1.6, 200), rng.uniform(1, 4, 200)
-    index = -0.2 + 0.9 * bv + 0.1 * air + rng.normal(0, 0.03, 200)
-    index[::10] += 1.5
-    blue = 10 ** (-0.4 * index)
-    relation = fit_colour_relation(np.stack([np.ones(200), np.ones(200), blue], axis=1), bv, air)
-    assert relation is not None
-    assert relation.slope == pytest.approx(0.9, abs=0.03)
-    assert relation.bv(1.0, 10 ** (-0.4 * (-0.2 + 0.9 * 0.7))) == pytest.approx(0.7, abs=0.04)
-    assert np.isnan(relation.bv(1.0, -1.0))
-    assert fit_colour_relation(np.ones((5, 3)), bv[:5], air[:5]) is None
 
 
 def test_airmass_is_that_of_the_tables() -> None:
