@@ -27,13 +27,13 @@ class Style:
 
 #: Drawn in this order: what comes later lies on top.
 STYLES: dict[str, Style] = {
-    "boundary": Style((150, 120, 170), 0.45, 1.0, dash=True),
-    "altaz": Style((90, 170, 120), 0.45, 1.0, size=10.5),
-    "equatorial": Style((90, 140, 220), 0.45, 1.0, size=10.5),
+    "boundary": Style((185, 140, 205), 0.6, 1.0, dash=True),
+    "altaz": Style((90, 190, 125), 0.55, 1.0, size=10.5),
+    "equatorial": Style((100, 150, 235), 0.55, 1.0, size=10.5),
     "meridian": Style((110, 210, 130), 0.6, 1.1, size=10.5),
     "ecliptic": Style((230, 190, 70), 0.6, 1.1, size=10.5, dash=True),
     "horizon": Style((130, 150, 160), 0.55, 1.2),
-    "constellation": Style((125, 170, 235), 0.6, 1.2, size=12.0),
+    "constellation": Style((125, 175, 240), 0.75, 1.3, size=12.0),
     "pole": Style((120, 220, 140), 0.9, 1.2, size=11.5),
     "star": Style((255, 255, 255), 0.75, 1.1, size=12.5),
     "designation": Style((200, 205, 215), 0.7, 1.0, size=10.5, ink=0.85),
