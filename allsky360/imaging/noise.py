@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.arrays import Array, to_host
+from allsky360.arrays import Array, namespace, to_host
 
 VERSION = 1
 
 TILE = 32
-TILES_PER_AXIS = 14
+TILES = 200
+"""Tiles of all exposures together: their scatter leaves 1-2 % error on the variance."""
+
 QUANTISATION_VAR = 1.0 / 12.0
 ENOUGH_TILES = 12
 
@@ -55,7 +57,7 @@ def estimate_noise(
     """
     means, variances = [], []
     for frame, full in zip(frames, full_adu, strict=True):
-        mean, variance = _photon_transfer(frame, step=2 if mosaic else 1)
+        mean, variance = _photon_transfer(frame, 2 if mosaic else 1, TILES / len(frames))
         good = (mean < 0.7 * full) & (variance > 0)
         means.append(mean[good])
         variances.append(variance[good])
@@ -66,30 +68,41 @@ def estimate_noise(
     return _fit(np.maximum(mean, 0.0), variance, egain)
 
 
-def _photon_transfer(frame: Array, step: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and robust variance of each tile and colour."""
+def _photon_transfer(
+    frame: Array, step: int, tiles: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and robust variance of each of about ``tiles`` tiles and each colour."""
     h, w = frame.shape[:2]
     size = min(TILE, h // 2 * 2, w // 2 * 2)
     if size < 3 * step:
         return np.empty(0), np.empty(0)
-    means, variances = [], []
+    per_axis = max(1, round(tiles**0.5))
     # Even corners keep the Bayer phase; the tiles are all that is downloaded.
-    for top in _corners(h, size):
-        band = to_host(frame[top : top + size, ...]).astype(np.float64)
-        for left in _corners(w, size):
-            tile = band[:, left : left + size]
-            tile = tile.reshape(size // step, step, size // step, step, -1)
-            tile = tile.transpose(1, 3, 4, 0, 2).reshape(-1, size // step, size // step)
-            rest = tile[:, :, :-2] - 2.0 * tile[:, :, 1:-1] + tile[:, :, 2:]
-            rest -= np.median(rest, axis=(1, 2), keepdims=True)
-            spread = 1.4826 * np.median(np.abs(rest), axis=(1, 2))
-            means.append(np.median(tile, axis=(1, 2)))
-            variances.append(spread**2 / 6.0)
-    return np.concatenate(means), np.concatenate(variances)
+    picked = [
+        frame[top : top + size, left : left + size, ...]
+        for top in _corners(h, size, per_axis)
+        for left in _corners(w, size, per_axis)
+    ]
+    tile = to_host(namespace(frame).stack(picked)).astype(np.float32, copy=False)
+    side = size // step
+    tile = tile[:, : side * step, : side * step, ...]
+    tile = tile.reshape(len(picked), side, step, side, step, -1)
+    tile = np.ascontiguousarray(tile.transpose(0, 2, 4, 5, 1, 3)).reshape(-1, side, side)
+    rest = tile[:, :, :-2] - 2.0 * tile[:, :, 1:-1] + tile[:, :, 2:]
+    rest = rest.reshape(len(rest), -1)
+    spread = 1.4826 * _medians(np.abs(rest - _medians(rest)[:, None]))
+    return _medians(tile.reshape(len(tile), -1)).astype(float), spread.astype(float) ** 2 / 6.0
 
 
-def _corners(n: int, size: int) -> list[int]:
-    count = max(1, min(TILES_PER_AXIS, n // size))
+def _medians(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Median of each row (NumPy's own is ten times slower on short rows)."""
+    n = rows.shape[1]
+    ordered = np.sort(rows, axis=1)
+    return np.asarray(0.5 * (ordered[:, (n - 1) // 2] + ordered[:, n // 2]), dtype=np.float32)
+
+
+def _corners(n: int, size: int, per_axis: int) -> list[int]:
+    count = max(1, min(per_axis, n // size))
     return sorted({int(i) // 2 * 2 for i in np.linspace(0, n - size, count)})
 
 
