@@ -1,18 +1,23 @@
-"""Master bias and dark frames from a folder of FITS files; their headers say what they are."""
+"""Master bias, dark and flat frames from a folder of FITS files; headers say what they are."""
 
 from __future__ import annotations
 
 import contextlib
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allsky360.errors import AllskyError
-from allsky360.imaging.calibrate import Master, Masters
+from allsky360.imaging.master import Master, MasterKind, Masters
 
 SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
+
+UNSTABLE = "UNSTABLE"
+"""Name of the table of pixels that are not the same from one exposure to the next."""
 
 
 class MasterError(AllskyError):
@@ -49,26 +54,29 @@ def _files(root: Path) -> list[Path]:
     return sorted(p for p in root.rglob("*") if p.name.lower().endswith(SUFFIXES))
 
 
-def read_master(path: Path) -> Master:
-    """Read one master; ``IMAGETYP`` (or ``FRAME``) must name bias or dark."""
-    from astropy.io import fits
-    from astropy.io.fits.verify import VerifyError
+@dataclass(frozen=True)
+class _Stored:
+    """Pixels that lie in a file and are read when asked for."""
 
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            hdu = next((h for h in hdus if h.data is not None and h.data.ndim in (2, 3)), None)
-            if hdu is None:
-                raise MasterError(f"{path} holds no image.", mend="Move it out of the folder.")
-            pixels = np.ascontiguousarray(hdu.data, dtype=np.float32)
-            header = dict(hdu.header)
-    except (OSError, EOFError, zlib.error, ValueError, TypeError, VerifyError) as error:
-        raise MasterError(
-            f"{path} cannot be read as FITS: {error}.", mend="Move it out of the folder."
-        ) from error
-    if pixels.ndim == 3:
-        pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
+    path: Path
+    shape: tuple[int, ...]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        pixels = _read(self.path)[0]
+        if pixels.shape != self.shape:
+            raise MasterError(f"{self.path} was replaced by an image of another size.")
+        return pixels if dtype is None else pixels.astype(dtype, copy=False)
+
+
+def read_master(path: Path) -> Master:
+    """Read what a master is; ``IMAGETYP`` (or ``FRAME``) must name bias, dark or flat.
+
+    The pixels are read once, to know that they are whole, and again when they are used: a library
+    of masters need not fit into memory.
+    """
+    pixels, header, unstable = _read(path)
     return Master(
-        pixels,
+        _Stored(path, pixels.shape),
         _kind(path, header),
         path.name,
         exposure_s=_number(header, "EXPTIME", "EXPOSURE") or 0.0,
@@ -76,18 +84,56 @@ def read_master(path: Path) -> Master:
         offset=_number(header, "OFFSET", "BLKLEVEL"),
         temperature_c=_number(header, "CCD-TEMP", "CCDTEMP"),
         binning=int(_number(header, "XBINNING", "BINNING") or 1),
+        camera=str(header.get("INSTRUME", "")).strip(),
+        frames=int(_number(header, "NCOMBINE", "NFRAMES", "STACKCNT") or 0),
+        noise_adu=_number(header, "FRNOISE"),
+        date=str(header.get("DATE-OBS", "")).strip(),
+        unstable=unstable,
     )
 
 
-def _kind(path: Path, header: dict[str, Any]) -> Literal["bias", "dark"]:
+def _read(path: Path) -> tuple[NDArray[np.float32], dict[str, Any], NDArray[np.int64] | None]:
+    """Read pixels (top row first), cards, and the list of unstable pixels, if there is one."""
+    from astropy.io import fits
+    from astropy.io.fits.verify import VerifyError
+
+    unstable = None
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            hdu = next((h for h in hdus if h.is_image and h.data is not None), None)
+            if hdu is None or hdu.data.ndim not in (2, 3):
+                raise MasterError(f"{path} holds no image.", mend="Move it out of the folder.")
+            pixels = np.ascontiguousarray(hdu.data, dtype=np.float32)
+            header = dict(hdu.header)
+            if UNSTABLE in hdus:
+                table = hdus[UNSTABLE].data
+                unstable = (
+                    table["ROW"].astype(np.int64) * pixels.shape[-1] + table["COLUMN"]
+                ).astype(np.int64)
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, VerifyError) as error:
+        raise MasterError(
+            f"{path} cannot be read as FITS: {error}.", mend="Move it out of the folder."
+        ) from error
+    if not np.isfinite(pixels[..., ::5, ::5]).all():
+        raise MasterError(f"{path} holds values that are not numbers.", mend="Make it anew.")
+    if pixels.ndim == 3:
+        pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
+    if "bottom" in str(header.get("ROWORDER", "")).lower():
+        pixels = np.ascontiguousarray(pixels[::-1])
+    return pixels, header, unstable
+
+
+def _kind(path: Path, header: dict[str, Any]) -> MasterKind:
     said = str(header.get("IMAGETYP", header.get("FRAME", ""))).lower()
     if "bias" in said or "zero" in said:
         return "bias"
     if "dark" in said:
         return "dark"
+    if "flat" in said:
+        return "flat"
     raise MasterError(
-        f"{path} does not say whether it is a bias or a dark (IMAGETYP is {said!r}).",
-        mend="Write IMAGETYP = 'dark' or 'bias' into its header, or move it out of the folder.",
+        f"{path} does not say whether it is a bias, a dark or a flat (IMAGETYP is {said!r}).",
+        mend="Write IMAGETYP = 'dark', 'bias' or 'flat' into its header, or move it out.",
     )
 
 

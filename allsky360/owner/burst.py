@@ -24,6 +24,7 @@ class Burst:
     began: float = 0.0
     ended: float = 0.0
     brackets: int = 0
+    frames: int | None = None  # of a calibration
     open_s: float = 0.0
     idle: str = ""
     held: str = ""

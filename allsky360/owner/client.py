@@ -82,9 +82,25 @@ class OwnerClient:
         :class:`OwnerUnreachable`. Leaving the iterator early ends the burst.
         """
         body = {"until": as_utc(until).isoformat(), "run_id": run_id}
+        yield from self._stream("/burst", body)
+
+    def calibration(
+        self, kind: str, exposure_s: float, count: int, *, gain: float | None = None, run_id: str
+    ) -> Iterator[dict[str, Any]]:
+        """Ask for calibration frames and yield the events as they come.
+
+        ``frame`` events name the file, relative to ``storage.root``. The last event is ``end`` or
+        ``failed``. Bursts wait while the frames are taken.
+        """
+        body = {
+            "kind": kind, "exposure_s": exposure_s, "count": count, "gain": gain, "run_id": run_id,
+        }  # fmt: skip
+        yield from self._stream("/calibration", body)
+
+    def _stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         timeout = httpx.Timeout(STATUS_S, connect=CONNECT_S, read=self._silence_s)
         try:
-            with self._http.stream("POST", "/burst", json=body, timeout=timeout) as reply:
+            with self._http.stream("POST", path, json=body, timeout=timeout) as reply:
                 if reply.status_code != 200:
                     reply.read()
                     raise self._refusal(reply)

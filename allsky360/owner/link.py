@@ -15,7 +15,7 @@ from allsky360.camera.errors import (
     NotConnected,
     ServerGone,
 )
-from allsky360.model import Exposure
+from allsky360.model import Exposure, FrameType
 from allsky360.owner.parts import Camera, CameraFactory
 
 log = logging.getLogger(__name__)
@@ -86,13 +86,20 @@ class Link:
             self._image_faults = 0
             self._on_open(camera)
 
-    async def expose(self, exposure_s: float, gain: float, wall_s: float) -> Exposure:
+    async def expose(
+        self,
+        exposure_s: float,
+        gain: float | None,
+        wall_s: float,
+        frame_type: FrameType = "light",
+    ) -> Exposure:
         """Take one exposure, which lasts ``wall_s`` here; any failure is a :class:`CameraError`."""
         camera = self._camera
         if camera is None:
             raise NotConnected("The camera is not open.")
         limit = wall_s + self._grace_s + 30.0
-        shot = await _guarded("exposing", camera.expose(exposure_s, gain=gain), limit)
+        taken = camera.expose(exposure_s, gain=gain, frame_type=frame_type)
+        shot = await _guarded("exposing", taken, limit)
         self._image_faults = 0
         return shot
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from allsky360.camera.errors import CameraError, ExposureAborted
 from allsky360.clock import Clock
 from allsky360.config import Settings
 from allsky360.errors import AllskyError
-from allsky360.model import Bracket, Exposure, Site
+from allsky360.model import Bracket, Exposure, FrameType, Site
 from allsky360.owner.burst import Burst
+from allsky360.owner.calibration import FrameSet, store
 from allsky360.owner.link import MIN_RECONNECT_S, Link, backoff_s
 from allsky360.owner.metering import Metering
 from allsky360.owner.parts import Camera, CameraFactory, StoredFrame, WriterFactory
@@ -30,6 +31,10 @@ FINISH_S = 2.0
 #: Pause between looks at a period in which nothing is captured, and at the idle camera.
 IDLE_S = 5.0
 KEEP_S = 1.0
+#: How much longer than its frames a calibration may take.
+CALIBRATION_WAIT_S = 120.0
+
+Work = Callable[[Burst], Awaitable[AllskyError | None]]
 
 
 class MeteringFault(AllskyError):
@@ -137,8 +142,21 @@ class Owner:
     def begin_burst(self, until: datetime, run_id: str) -> Burst:
         """Queue a burst; it begins when those before it have ended."""
         seconds = (until - datetime.now(UTC)).total_seconds()
-        burst = Burst(run_id, deadline=time.monotonic() + seconds)
-        task = asyncio.create_task(self._run(burst), name=f"burst-{run_id}")
+        return self._queue(Burst(run_id, deadline=time.monotonic() + seconds), self._expose_until)
+
+    def begin_calibration(self, wanted: FrameSet, run_id: str) -> Burst:
+        """Queue calibration frames; they are taken when the bursts before have ended."""
+        each_s = self._clock.wall_s(wanted.exposure_s) + self._settings.camera.timeout_s
+        burst = Burst(run_id, deadline=time.monotonic() + CALIBRATION_WAIT_S, frames=0)
+
+        async def take(burst: Burst) -> AllskyError | None:
+            burst.deadline = time.monotonic() + wanted.count * each_s + CALIBRATION_WAIT_S
+            return await self._calibrate(burst, wanted)
+
+        return self._queue(burst, take)
+
+    def _queue(self, burst: Burst, work: Work) -> Burst:
+        task = asyncio.create_task(self._run(burst, work), name=f"burst-{burst.run_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return burst
@@ -154,14 +172,14 @@ class Owner:
         finally:
             burst.unwanted = True
 
-    async def _run(self, burst: Burst) -> None:
+    async def _run(self, burst: Burst, work: Work) -> None:
         failure: AllskyError | None = None
         try:
             async with self._turn:
                 self._current, self.state.burst = burst, burst.run_id
                 burst.began = time.monotonic()
                 try:
-                    failure = await self._expose_until(burst)
+                    failure = await work(burst)
                 finally:
                     self._current, self.state.burst = None, None
                     burst.ended = time.monotonic()
@@ -179,6 +197,7 @@ class Owner:
                     "brackets": burst.brackets,
                     "open_s": round(burst.open_s, 6),
                     "elapsed_s": round(burst.elapsed_s, 3),
+                    **({} if burst.frames is None else {"frames": burst.frames}),
                 }
             )
         else:
@@ -229,11 +248,55 @@ class Owner:
             if shots:
                 await self._hand_in(burst, plan, shots)
 
-    async def _expose(self, seconds: float, gain: float) -> Exposure:
+    async def _calibrate(self, burst: Burst, wanted: FrameSet) -> AllskyError | None:
+        """Take the frames of a set; return what ended it early, if anything."""
+        failures, number = 0, 0
+        while number < wanted.count and not self._over(burst):
+            if not await self._room(burst):
+                continue
+            try:
+                await self._link.ensure()
+                shot = await self._expose(wanted.exposure_s, wanted.gain, wanted.kind)
+            except ExposureAborted as error:
+                return error
+            except CameraError as error:
+                failures += 1
+                pause = await self._on_camera_fault(error, failures, burst)
+                if failures > self._settings.capture.retries:
+                    return error
+                await self._pause(min(pause, max(0.0, burst.left_s())))
+                continue
+            finally:
+                self.state.exposing = False
+            failures, number = 0, number + 1
+            root = Path(self._settings.storage.root)
+            try:
+                path = await store(root, shot, burst.run_id, wanted, number)
+            except OSError as error:
+                return AllskyError(f"cannot write a calibration frame: {error}.")
+            burst.frames = number
+            burst.emit(
+                {
+                    "event": "frame",
+                    "file": path.relative_to(root).as_posix(),
+                    "kind": wanted.kind,
+                    "exposure_s": shot.exposure_s,
+                    "gain": shot.gain,
+                    "temperature_c": shot.temperature_c,
+                    "number": number,
+                }
+            )
+        if number < wanted.count:
+            return AllskyError(f"{number} of {wanted.count} frames were taken before it ended.")
+        return None
+
+    async def _expose(
+        self, seconds: float, gain: float | None, kind: FrameType = "light"
+    ) -> Exposure:
         wall_s = self._clock.wall_s(seconds)
         self._shot_ends = time.monotonic() + wall_s
         self.state.exposing = True
-        shot = await self._link.expose(seconds, gain, wall_s)
+        shot = await self._link.expose(seconds, gain, wall_s, kind)
         if self.state.camera_fault is not None:
             log.info("camera fault is over: %s", self.state.camera_fault.name)
         self.state.camera_fault = None

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
@@ -20,6 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from allsky360.config import Settings, clock_from, site_from
 from allsky360.net import listening_socket, reachable
 from allsky360.owner.burst import Burst
+from allsky360.owner.calibration import FrameSet
 from allsky360.owner.loop import Owner
 from allsky360.sky.ephemeris import sun_altitude_deg
 
@@ -35,6 +36,18 @@ class BurstRequest(BaseModel):
 
     until: AwareDatetime = Field(description="Wall-clock UTC at which the slot ends.")
     run_id: str = Field(min_length=1, max_length=200, description="Who asks; for logs and status.")
+
+
+class CalibrationRequest(BaseModel):
+    """Body of ``POST /calibration``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["bias", "dark", "flat"] = Field(description="What the shutter shall see.")
+    exposure_s: float = Field(ge=0, le=3600, description="Length of each frame.")
+    count: int = Field(ge=1, le=500, description="How many.")
+    gain: float | None = Field(None, description="Camera units; left out: as it is.")
+    run_id: str = Field(min_length=1, max_length=200, description="Who asks; names the folder.")
 
 
 def create_app(owner: Owner) -> FastAPI:
@@ -63,6 +76,13 @@ def create_app(owner: Owner) -> FastAPI:
                 422, "until lies more than 24 h ahead; is the caller's clock right?"
             )
         begun = owner.begin_burst(request.until.astimezone(UTC), request.run_id)
+        return StreamingResponse(_lines(owner, begun), media_type="application/x-ndjson")
+
+    @app.post("/calibration")
+    async def calibration(request: CalibrationRequest) -> StreamingResponse:
+        """Take biases, darks or flats between two bursts; one JSON event a line."""
+        wanted = FrameSet(request.kind, request.exposure_s, request.count, request.gain)
+        begun = owner.begin_calibration(wanted, request.run_id)
         return StreamingResponse(_lines(owner, begun), media_type="application/x-ndjson")
 
     @app.post("/abort")

@@ -103,7 +103,10 @@ class FakeCamera:
         w.shots += 1
         light = w.level * exposure_s * 10 ** ((gain or 0.0) / 200)  # 0.1 dB a unit
         px = np.full((32, 32), int(min(1.0, light) * 65000) + w.shots % 7, np.uint16)
-        return Exposure(px, "RGGB", start, exposure_s, gain=gain, camera=self.device)
+        kind: Any = frame_type
+        return Exposure(
+            px, "RGGB", start, exposure_s, gain=gain, camera=self.device, frame_type=kind
+        )
 
 
 @dataclass(frozen=True)
