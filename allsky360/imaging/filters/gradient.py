@@ -1,0 +1,162 @@
+"""Gradient removal: a smooth background, fitted where there is only sky, is subtracted.
+
+On blocks of at most 16 x 16 px each channel is fitted by a polynomial of total degree ``degree`` in
+the position, of Legendre terms ``P_i(x) P_j(y)``, by least squares. Blocks whose luminance is far
+from its fit are left out and it is made again, until nothing changes: those more than ``BRIGHT`` robust sigmas above (stars,
+Moon, Milky Way, clouds, lamps) and those more than ``DARK`` below (trees inside the mask). More
+things are brighter than the sky than darker, so the fit starts from the darker half of the blocks
+of each of 8 x 8 tiles, with weights that
+fall for what does not fit (Cauchy's), before anything is cut. Then::
+
+    v' = v - amount (fit - median of the fit over the sky)
+
+Additive, because what makes gradients (town, twilight, Moon) adds light; the sky's median level
+stays. The coefficients are the filter's state, so that they follow the sky smoothly from frame to
+frame. Compare the automatic background extraction of astronomical image processors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allsky360.arrays import Array
+from allsky360.arrays.blocks import scale_and_shift
+from allsky360.arrays.generic import on_device_of
+from allsky360.imaging.filters.filter import Filter, State
+from allsky360.imaging.filters.sky_model import Blocks, block_places, block_size, reduce_sky
+
+Floats = NDArray[np.float64]
+
+BRIGHT, DARK = 2.0, 3.5
+SOFT_ROUNDS, ROUNDS = 12, 12
+TILES = 8
+OBSTACLE = 0.4
+"""Blocks darker than this share of the sky's median are no sky."""
+RIDGE = 1e-6
+"""Keeps coefficients finite that the sky's shape does not determine."""
+
+
+def gradient(
+    image: Array,
+    *,
+    amount: float = 1.0,
+    degree: int = 2,
+    state: State | None = None,
+    mask: Array | None = None,
+) -> Array:
+    """Subtract a smooth background but not its level.
+
+    Parameters
+    ----------
+    image
+        ``(H, W, C)`` float32, linear.
+    amount
+        0 (identity) to 1.
+    degree
+        Of the polynomial, 1 to 6. 2 follows a light dome or the Moon's glow roughly, 4 closely;
+        more takes the Milky Way with it.
+    state
+        What :func:`measure` gave.
+    mask
+        ``(H, W)`` bool, True = sky; what lies outside is neither read nor changed.
+    """
+    if amount == 0:
+        return image
+    state = state or measure(image, degree=degree, mask=mask)
+    channels = image.shape[-1]
+    coefficients = np.asarray(state["coefficients"]).reshape(channels, -1)
+    fit = _terms(*block_places(image.shape), degree) @ coefficients.T
+    offset = amount * (np.asarray(state["level"]) - fit)
+    return scale_and_shift(image, None, on_device_of(image, offset), block_size(image.shape), mask)
+
+
+def measure(image: Array, *, degree: int = 2, mask: Array | None = None) -> State:
+    """Fit the background of each channel, and take its median over the sky."""
+    if not 1 <= degree <= 6:
+        raise ValueError(f"degree must be 1 to 6, got {degree}")
+    blocks = reduce_sky(image, mask)
+    terms = _terms(blocks.x, blocks.y, degree)
+    use = _only_sky(blocks, terms)
+    fits = [_solved(terms[use], blocks.means[..., c][use]) for c in range(image.shape[-1])]
+    levels = [float(np.median((terms @ f)[blocks.sky])) if blocks.sky.any() else 0.0 for f in fits]
+    return {"coefficients": [float(v) for f in fits for v in f], "level": levels}
+
+
+def _terms(x: Floats, y: Floats, degree: int) -> Floats:
+    """``(h, w, K)`` products of Legendre polynomials up to a total degree."""
+    px = np.polynomial.legendre.legvander(x, degree)
+    py = np.polynomial.legendre.legvander(y, degree)
+    pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+    return np.stack([px[..., i] * py[..., j] for i, j in pairs], axis=-1)
+
+
+def _only_sky(blocks: Blocks, terms: Floats) -> NDArray[np.bool_]:
+    """Blocks of nothing but background, by their luminance; at least enough for a fit."""
+    light = blocks.luminance
+    if not blocks.sky.any():
+        return blocks.sky
+    sky = blocks.sky & (light > OBSTACLE * np.median(light[blocks.sky]))
+    size = terms.shape[-1]
+    start = _darker_half(light, sky)
+    if start.sum() < 2 * size:
+        return blocks.sky
+    values, design, use = light[sky], terms[sky], start[sky]
+    weight = np.ones(values.size)
+    for _ in range(SOFT_ROUNDS):
+        found = _solve(design[use], values[use], weight[use])
+        rest = np.abs(values - design @ found)
+        # Cauchy weights: a region that does not belong pulls less and less.
+        weight = 1.0 / (1.0 + (rest / (1.4826 * float(np.median(rest[use])) + 1e-9)) ** 2)
+    near = use & (weight > 0.1)
+    for _ in range(ROUNDS):
+        rest = values - design @ found
+        middle = float(np.median(rest[near]))
+        sigma = 1.4826 * float(np.median(np.abs(rest[near] - middle))) + 1e-9
+        kept = (rest < middle + BRIGHT * sigma) & (rest > middle - DARK * sigma)
+        if kept.sum() < 2 * size or np.array_equal(kept, near):
+            break
+        near = kept
+        found = _solve(design[near], values[near], np.ones(int(near.sum())))
+    chosen = np.zeros_like(sky)
+    chosen[sky] = near
+    return chosen
+
+
+def _solved(design: Floats, values: Floats) -> Floats:
+    """Coefficients ``(K,)``; only a level where there is too little to fit."""
+    if values.size >= 2 * design.shape[-1]:
+        return _solve(design, values, np.ones(values.size))
+    found = np.zeros(design.shape[-1])
+    found[0] = float(np.median(values)) if values.size else 0.0
+    return found
+
+
+def _solve(design: Floats, values: Floats, weight: Floats) -> Floats:
+    """Weighted least squares."""
+    weighted = design * weight[:, None]
+    normal = design.T @ weighted
+    normal[np.diag_indices_from(normal)] += RIDGE * np.trace(normal) / design.shape[1]
+    return np.linalg.solve(normal, weighted.T @ values)
+
+
+def _darker_half(plane: Floats, sky: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Sky blocks not over the median of their tile."""
+    use = np.zeros_like(sky)
+    h, w = plane.shape
+    for rows in np.array_split(np.arange(h), min(TILES, h)):
+        for columns in np.array_split(np.arange(w), min(TILES, w)):
+            tile = np.ix_(rows, columns)
+            if sky[tile].any():
+                use[tile] = sky[tile] & (plane[tile] <= np.median(plane[tile][sky[tile]]))
+    return use
+
+
+FILTER = Filter(
+    "gradient",
+    1,
+    "linear",
+    gradient,
+    measure=measure,
+    settings_of_measure=frozenset({"degree"}),
+)
