@@ -77,13 +77,40 @@ def test_merge_bodies_agree(rng: np.random.Generator, ratios: tuple[float, ...])
         "shot": 0.8,
         "knee": (0.9, 0.98),
     }
-    ours, clipped = arrays.merge_weighted(values, values, ratios, **keywords)
+    ours, clipped = arrays.merge_weighted(values, ratios, **keywords)
     moved = [away(v) for v in values]
-    theirs, other = arrays.merge_weighted(moved, moved, ratios, **keywords)
+    theirs, other = arrays.merge_weighted(moved, ratios, **keywords)
     np.testing.assert_allclose(ours, arrays.to_host(theirs), rtol=1e-4)
     np.testing.assert_allclose(clipped, arrays.to_host(other), atol=1)
     assert clipped[truth * ratios[-1] > 5000].min() == 255
-    assert clipped[truth * ratios[-1] < 4000].max() == 0
+    brightest = cpu.maximum3(truth.astype(np.float32))
+    assert clipped[brightest * ratios[-1] < 4000].max() == 0
+
+
+@pytest.mark.parametrize("shape", [(70, 81), (70, 81, 3), (131, 16), (5, 7)])
+def test_bodies_agree_on_what_moved(rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+    ratios, full = (1.0, 0.3, 0.05), [5000.0, 5000.0, 4000.0]
+    truth = 10.0 ** rng.uniform(0, 5.5, shape)
+    values = [
+        np.minimum(truth * r * rng.uniform(0.5, 1.5, shape), f).astype(np.float32)
+        for r, f in zip(ratios, full, strict=True)
+    ]
+    moved = [away(v) for v in values]
+    ours = arrays.block_differences(values, ratios, full=full, size=8)
+    theirs = arrays.block_differences(moved, ratios, full=full, size=8)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.shape == (2, -(-shape[0] // 8), -(-shape[1] // 8))
+        np.testing.assert_allclose(a, arrays.to_host(b), rtol=1e-4, atol=1.0)
+    keep = rng.choice(np.float32([0, 0.3, 1, 1, 1]), (3, *ours[0].shape[1:]))
+    keep[0] = 1.0
+    keywords: dict[str, Any] = {
+        "full": full, "read_var": 9.0, "shot": 0.8, "knee": (0.9, 0.98), "scale": 1 / 5000,
+    }  # fmt: skip
+    mine, clipped = arrays.merge_weighted(values, ratios, keep=keep, size=8, **keywords)
+    other, flags = arrays.merge_weighted(moved, ratios, keep=away(keep), size=8, **keywords)
+    assert mine.shape == shape
+    np.testing.assert_allclose(mine, arrays.to_host(other), rtol=2e-4)
+    np.testing.assert_allclose(clipped, arrays.to_host(flags), atol=1)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -259,24 +259,54 @@ def repair_isolated(
     return repaired
 
 
+def block_differences(
+    values: Sequence[Array], ratios: Sequence[float], *, full: Sequence[float], size: int
+) -> tuple[Array, Array]:
+    """Compare each exposure of a bracket with the longer ones; see :mod:`allsky360.imaging.motion`.
+
+    Parameters
+    ----------
+    values
+        K exposures in ADU above black, float32, ``(H, W)`` or ``(H, W, C)``, longest first.
+    ratios
+        Exposure time over the reference exposure time.
+    full
+        Full well of each exposure, ADU above black.
+    size
+        Side of a block, pixels.
+
+    Returns
+    -------
+    difference, signal
+        ``(K - 1, ceil(H / size), ceil(W / size))`` float32, sums over each block, ADU of the
+        reference exposure: how much more light exposure ``k + 1`` saw than the longest exposure
+        that is not near saturation there; and that exposure's light. Where all longer ones are
+        near saturation, only what lies clearly under that counts as a difference.
+    """
+    pair: tuple[Array, Array] = _body(values[0], "block_differences")(
+        list(values), [float(r) for r in ratios], [float(f) for f in full], int(size)
+    )
+    return pair
+
+
 def merge_weighted(
     values: Sequence[Array],
-    peaks: Sequence[Array],
     ratios: Sequence[float],
     *,
     full: Sequence[float],
     read_var: float,
     shot: float,
     knee: tuple[float, float],
+    keep: Array | None = None,
+    size: int = 8,
+    scale: float = 1.0,
 ) -> tuple[Array, Array]:
     """Merge exposures into one radiance; see :mod:`allsky360.imaging.hdr`.
 
     Parameters
     ----------
     values
-        Each exposure in ADU above black, float32, one shape.
-    peaks
-        The value that judges saturation for each sample of each exposure (same shape).
+        Each exposure in ADU above black, float32, one shape, ``(H, W)`` or ``(H, W, C)``.
     ratios
         Exposure time over the reference exposure time.
     full
@@ -284,21 +314,32 @@ def merge_weighted(
     read_var, shot
         Noise variance in ADU squared: ``read_var + shot * signal``.
     knee
-        Fractions of full well between which the weight of an exposure falls from 1 to 0.
+        Fractions of full well between which the weight of an exposure falls from 1 to 0, judged
+        by the brightest of the 3x3 neighbourhood, or of the colours of a pixel.
+    keep
+        ``(K, h, w)`` float32, 0 to 1, one value for each exposure and block of ``size`` pixels: a
+        factor on the weight, interpolated between the centres of the blocks. None: all 1.
+    size
+        See above.
+    scale
+        Factor on the result.
 
     Returns
     -------
     radiance, clipped
-        ADU of the reference exposure, float32; and uint8, 255 where every exposure is saturated.
+        ADU of the reference exposure times ``scale``, float32; and uint8, 255 where every exposure
+        that is kept is saturated.
     """
     merged: tuple[Array, Array] = _body(values[0], "merge_weighted")(
         list(values),
-        list(peaks),
         [float(r) for r in ratios],
         [float(f) for f in full],
         float(read_var),
         float(shot),
         (float(knee[0]), float(knee[1])),
+        keep,
+        int(size),
+        float(scale),
     )
     return merged
 
@@ -354,6 +395,7 @@ __all__ = [
     "Array",
     "Backend",
     "best_backend",
+    "block_differences",
     "block_mean",
     "box_mean",
     "convolve_separable",

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from allsky360.arrays.cpu_defects import repair_isolated as repair_isolated
 from allsky360.arrays.cpu_demosaic import demosaic as demosaic
-from allsky360.arrays.generic import LUMA, SHORTEST_FLOOR
+from allsky360.arrays.cpu_merge import block_differences as block_differences
+from allsky360.arrays.cpu_merge import merge_weighted as merge_weighted
+from allsky360.arrays.generic import LUMA
 
 Floats = NDArray[np.float32]
 
@@ -81,80 +83,6 @@ def pyramid_down(image: Floats) -> Floats:
 def pyramid_up(image: Floats, shape: tuple[int, int]) -> Floats:
     """cv2.pyrUp."""
     return _like(cv2.pyrUp(image, dstsize=(shape[1], shape[0])), image)
-
-
-def merge_weighted(
-    values: Sequence[Floats],
-    peaks: Sequence[Floats],
-    ratios: Sequence[float],
-    full: Sequence[float],
-    read_var: float,
-    shot: float,
-    knee: tuple[float, float],
-) -> tuple[Floats, NDArray[np.uint8]]:
-    """One numba pass over all exposures at once."""
-    shape = values[0].shape
-    v = tuple(np.ascontiguousarray(a, dtype=np.float32).reshape(-1) for a in values)
-    m = tuple(
-        np.ascontiguousarray(np.broadcast_to(a, shape), dtype=np.float32).reshape(-1) for a in peaks
-    )
-    out, clipped = _merge(
-        v,
-        m,
-        np.asarray(ratios, np.float32),
-        1.0 / np.asarray(full, np.float32),
-        np.float32(read_var),
-        np.float32(shot),
-        np.float32(knee[0]),
-        np.float32(1.0 / (knee[1] - knee[0])),
-        np.float32(SHORTEST_FLOOR),
-    )
-    return out.reshape(shape), clipped.reshape(shape)
-
-
-@_compiled
-def _merge(
-    v: Any,
-    m: Any,
-    ratios: Floats,
-    inverse_full: Floats,
-    read_var: float,
-    shot: float,
-    knee: float,
-    steep: float,
-    floor: float,
-) -> tuple[Floats, NDArray[np.uint8]]:
-    count, n = len(v), v[0].size
-    out = np.empty(n, np.float32)
-    clipped = np.empty(n, np.uint8)
-    shortest = 0
-    for k in range(count):
-        if ratios[k] < ratios[shortest]:
-            shortest = k
-    zero, one = np.float32(0.0), np.float32(1.0)
-    trust = np.empty(count, np.float32)
-    for i in range(n):
-        light = time = zero
-        for k in range(count):
-            t = min(max((m[k][i] * inverse_full[k] - knee) * steep, zero), one)
-            s = one - t * t * (np.float32(3.0) - np.float32(2.0) * t)
-            if k == shortest:
-                clipped[i] = np.uint8(np.float32(255.0) * (one - s) + np.float32(0.5))
-                s = max(s, floor)
-            trust[k] = s
-            light += s * v[k][i]
-            time += s * ratios[k]
-        if count == 1:
-            out[i] = v[0][i] / ratios[0]
-            continue
-        first = max(light / time, zero)
-        total = weight = zero
-        for k in range(count):
-            w = trust[k] * ratios[k] / (read_var + shot * ratios[k] * first)
-            total += w * v[k][i]
-            weight += w * ratios[k]
-        out[i] = total / weight
-    return out, clipped
 
 
 _SRGB_SIZE = 4096

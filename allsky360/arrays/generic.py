@@ -331,30 +331,89 @@ A star of 1.2 px FWHM centred on a pixel still puts 15-20 % of its peak into eac
 """
 
 SHORTEST_FLOOR = 1e-9
-"""Weight the shortest exposure keeps when everything is saturated."""
+"""Trust the shortest exposure keeps when everything is saturated."""
+
+FLOOR = 1e-18
+"""Trust every exposure keeps: what is left where the shorter ones show something else."""
+
+OPEN = 0.90
+"""Fraction of full well below which a value of the reference is a measurement, not a bound."""
+
+SLACK = 0.8
+"""A shorter exposure contradicts a saturated one where it shows less than this share of it."""
+
+
+def grid_positions(n: int, size: int, blocks: int) -> tuple[Any, Any]:
+    """Where samples lie between the centres of blocks: index of the block before, and the part."""
+    position = np.clip((np.arange(n) + 0.5) / size - 0.5, 0.0, max(blocks - 1, 0))
+    before = np.minimum(position.astype(np.int64), max(blocks - 2, 0))
+    return before, position - before
+
+
+def block_differences(
+    values: Sequence[Array], ratios: Sequence[float], full: Sequence[float], size: int
+) -> tuple[Array, Array]:
+    """Compare each exposure with the longest that is open, else with what is a lower bound."""
+    xp = _xp(values[0])
+    light = values[0] / ratios[0]
+    closed = values[0] >= OPEN * full[0]
+    differences, signals = [], []
+    for value, ratio, well in zip(values[1:], ratios[1:], full[1:], strict=True):
+        zero = xp.zeros_like(light)
+        now = value / ratio
+        apart = xp.where(closed, xp.minimum(now - SLACK * light, zero), now - light)
+        differences.append(_block_sum(apart, size))
+        signals.append(_block_sum(xp.maximum(light, zero), size))
+        light = xp.where(closed, now, light)
+        closed = closed & (value >= OPEN * well)
+    return xp.stack(differences), xp.stack(signals)
+
+
+def _block_sum(image: Array, size: int) -> Array:
+    """Sum over blocks and channels; blocks at the far edges may be cut."""
+    xp = _xp(image)
+    h, w = image.shape[:2]
+    if image.ndim == 3:
+        image = xp.sum(image, axis=2)
+    device = array_api_compat.device(image)
+    tall, wide = -h % size, -w % size
+    if tall:
+        below = xp.zeros((tall, w), dtype=image.dtype, device=device)
+        image = xp.concat([image, below], axis=0)
+    if wide:
+        beside = xp.zeros((h + tall, wide), dtype=image.dtype, device=device)
+        image = xp.concat([image, beside], axis=1)
+    image = xp.reshape(image, ((h + tall) // size, size, (w + wide) // size, size))
+    return xp.sum(image, axis=(1, 3))
 
 
 def merge_weighted(
     values: Sequence[Array],
-    peaks: Sequence[Array],
     ratios: Sequence[float],
     full: Sequence[float],
     read_var: float,
     shot: float,
     knee: tuple[float, float],
+    keep: Array | None,
+    size: int,
+    scale: float,
 ) -> tuple[Array, Array]:
     """Two passes: pooled first estimate, then inverse-variance weights from it."""
     xp = _xp(values[0])
     shortest = min(range(len(ratios)), key=lambda k: ratios[k])
     trust = []
-    clipped = None
-    for k, peak in enumerate(peaks):
+    cover = xp.zeros_like(values[0])
+    for k, value in enumerate(values):
+        peak = maximum3(value) if value.ndim == 2 else xp.max(value, axis=2, keepdims=True)
         t = _clamp((peak / full[k] - knee[0]) / (knee[1] - knee[0]), 0.0, 1.0)
-        s = 1.0 - t * t * (3.0 - 2.0 * t)
-        if k == shortest:
-            clipped = xp.astype(xp.round(255.0 * (1.0 - s)), xp.uint8)
-            s = xp.maximum(s, xp.full_like(s, SHORTEST_FLOOR))
-        trust.append(s)
+        s = xp.broadcast_to(1.0 - t * t * (3.0 - 2.0 * t), value.shape)
+        part = 1.0 if keep is None else _between(keep[k, ...], value.shape, size)
+        cover = xp.maximum(cover, part * s)
+        floor = SHORTEST_FLOOR if k == shortest else FLOOR
+        trust.append(part * xp.maximum(s, xp.full_like(s, floor)))
+    clipped = xp.astype(xp.round(255.0 * (1.0 - cover)), xp.uint8)
+    if len(values) == 1:
+        return values[0] * (scale / ratios[0]), clipped
     light = sum(s * v for s, v in zip(trust, values, strict=True))
     time = sum(s * r for s, r in zip(trust, ratios, strict=True))
     first = xp.maximum(light / time, xp.zeros_like(light))
@@ -363,7 +422,22 @@ def merge_weighted(
         w = s * r / (read_var + shot * r * first)
         total = total + w * v
         weight = weight + w * r
-    return total / weight, clipped
+    return scale * total / weight, clipped
+
+
+def _between(blocks: Array, shape: tuple[int, ...], size: int) -> Array:
+    """Bilinear between the centres of blocks, at every sample."""
+    xp = _xp(blocks)
+    for axis in (0, 1):
+        count = blocks.shape[axis]
+        before, part = grid_positions(shape[axis], size, count)
+        low = xp.take(blocks, on_device_of(blocks, before, "int64"), axis=axis)
+        after = np.minimum(before + 1, count - 1)
+        high = xp.take(blocks, on_device_of(blocks, after, "int64"), axis=axis)
+        column = on_device_of(blocks, part)
+        column = column[:, None] if axis == 0 else column[None, :]
+        blocks = low + column * (high - low)
+    return blocks if len(shape) == 2 else blocks[..., None]
 
 
 def render(

@@ -7,6 +7,8 @@ came out low). An exposure fades out smoothly between two fractions of full well
 judged by the brightest of the 3x3 neighbourhood, so the colours of one Bayer cell always come from
 the same exposures and do not tear.
 
+What moved between the exposures is taken from one of them: :mod:`allsky360.imaging.motion`.
+
 After Hasinoff, Durand & Freeman, "Noise-Optimal Capture for High Dynamic Range Photography" (2010),
 section 3, for the weights.
 """
@@ -19,10 +21,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from allsky360.arrays import Array, maximum3, merge_weighted, namespace, to_host
+from allsky360.arrays import Array, merge_weighted, to_host
+from allsky360.imaging.motion import BLOCK, keep_maps
 from allsky360.imaging.noise import NoiseModel
 
-VERSION = 1
+VERSION = 2
 
 KNEE = (0.90, 0.98)
 """Fractions of full well between which an exposure loses its weight."""
@@ -40,11 +43,14 @@ class Merged:
         uint8, same shape; 255 where even the shortest exposure is saturated.
     full_scale
         Radiance at which the shortest exposure saturates.
+    moved
+        Share of the frame in which an exposure was left out because something moved.
     """
 
     radiance: Array
     clipped: Array
     full_scale: float
+    moved: float = 0.0
 
 
 def merge(
@@ -52,6 +58,8 @@ def merge(
     exposure_s: Sequence[float],
     full_adu: Sequence[float],
     noise: NoiseModel,
+    *,
+    motion: bool = True,
 ) -> Merged:
     """Merge exposures of one scene.
 
@@ -65,6 +73,8 @@ def merge(
         Full well of each exposure in ADU above black.
     noise
         Noise model in ADU.
+    motion
+        Leave an exposure out where it contradicts the longer ones.
     """
     reference = max(exposure_s)
     if min(exposure_s) <= 0:
@@ -74,29 +84,23 @@ def merge(
         reference, ratios = 1.0, [1.0]
     else:
         ratios = [t / reference for t in exposure_s]
-    full = full_adu[ratios.index(max(ratios))]
+    order = sorted(range(len(ratios)), key=lambda k: -ratios[k])
+    values = [exposures[k] for k in order]
+    ratios = [ratios[k] for k in order]
+    wells = [full_adu[k] for k in order]
+    keep, moved = keep_maps(values, ratios, wells, noise) if motion else (None, 0.0)
     radiance, clipped = merge_weighted(
-        exposures,
-        [_saturation_peak(e) for e in exposures],
+        values,
         ratios,
-        full=full_adu,
+        full=wells,
         read_var=noise.read_var,
         shot=noise.shot,
         knee=KNEE,
+        keep=keep,
+        size=BLOCK,
+        scale=1.0 / wells[0],
     )
-    shortest = ratios.index(min(ratios))
-    scale = full_adu[shortest] / (ratios[shortest] * full)
-    radiance *= np.float32(1.0 / full) if isinstance(radiance, np.ndarray) else 1.0 / full
-    return Merged(radiance, clipped, scale)
-
-
-def _saturation_peak(exposure: Array) -> Array:
-    """Value that judges saturation: brightest of the 3x3 neighbourhood, or of the colours."""
-    if exposure.ndim == 2:
-        return maximum3(exposure)
-    xp = namespace(exposure)
-    peak = xp.max(exposure, axis=-1, keepdims=True)
-    return xp.broadcast_to(peak, exposure.shape)
+    return Merged(radiance, clipped, wells[-1] / (ratios[-1] * wells[0]), moved)
 
 
 def ratio_error(
