@@ -2,10 +2,10 @@
 
 On blocks of at most 16 x 16 px each channel is fitted by a polynomial of total degree ``degree`` in
 the position, of Legendre terms ``P_i(x) P_j(y)``, by least squares. Blocks whose luminance is far
-from its fit are left out and it is made again, until nothing changes: those more than ``BRIGHT`` robust sigmas above (stars,
-Moon, Milky Way, clouds, lamps) and those more than ``DARK`` below (trees inside the mask). More
-things are brighter than the sky than darker, so the fit starts from the darker half of the blocks
-of each of 8 x 8 tiles, with weights that
+from its fit are left out and it is made again, until nothing changes: those more than ``BRIGHT``
+robust sigmas above (stars, Moon, Milky Way, clouds, lamps) and those more than ``DARK`` below
+(trees inside the mask). More things are brighter than the sky than darker, so the fit starts from
+the darker half of the blocks of each of 8 x 8 tiles, with weights that
 fall for what does not fit (Cauchy's), before anything is cut. Then::
 
     v' = v - amount (fit - median of the fit over the sky)
@@ -137,7 +137,7 @@ def _solve(design: Floats, values: Floats, weight: Floats) -> Floats:
     weighted = design * weight[:, None]
     normal = design.T @ weighted
     normal[np.diag_indices_from(normal)] += RIDGE * np.trace(normal) / design.shape[1]
-    return np.linalg.solve(normal, weighted.T @ values)
+    return np.asarray(np.linalg.solve(normal, weighted.T @ values), np.float64)
 
 
 def _darker_half(plane: Floats, sky: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """Background neutralisation: the darkest sky comes out grey.
 
-The blocks of at most 16 x 16 px whose luminance lies between the quantiles ``LOW`` and ``share`` of the
-sky's are its darkest part, free of Moon, Milky Way and town. With ``b_c`` the median of channel
+The blocks of at most 16 x 16 px whose luminance lies between the quantiles ``LOW`` and ``share`` of
+the sky's are its darkest part, free of Moon, Milky Way and town. With ``b_c`` the median of channel
 ``c`` there and ``b`` the luminance of ``(b_R, b_G, b_B)``::
 
     v_c' = v_c + amount (b - b_c)
