@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.arrays.bands import compiled, in_bands
+from allsky360.arrays.bit_tables import LEAST, bit_table, place, srgb_decoded, srgb_encoded
 from allsky360.arrays.dispatch import body_for
 
 Array = Any
@@ -72,20 +73,7 @@ def _generic(image: Array, factor: float) -> Array:
     return xp.where(out <= 0.0031308, 12.92 * out, 1.055 * out ** (1.0 / 2.4) - 0.055)
 
 
-_SIZE = 4095
-"""Last index of the tables; the nearest code is off by less than a tenth of an 8-bit step."""
-
-
-def _tables() -> tuple[Floats, Floats]:
-    """Linear light of evenly spaced codes, and codes of evenly spaced square roots of light."""
-    code = np.linspace(0.0, 1.0, _SIZE + 1)
-    light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
-    squares = code**2
-    encoded = np.where(squares <= 0.0031308, 12.92 * squares, 1.055 * squares ** (1 / 2.4) - 0.055)
-    return light.astype(np.float32), encoded.astype(np.float32)
-
-
-_DECODE, _ENCODE = _tables()
+_DECODE, _ENCODE = bit_table(srgb_decoded), bit_table(srgb_encoded)
 
 
 def _cpu(image: Floats, factor: float) -> Floats:
@@ -94,15 +82,17 @@ def _cpu(image: Floats, factor: float) -> Floats:
     numbers = [np.float32(v) for m in (TO_LMS, TO_RGB) for row in m for v in row]
     numbers += [np.float32(v) for v in LIGHTNESS]
     image = np.ascontiguousarray(image, np.float32)
-    in_bands(
-        _scale, image.shape[0], image, np.float32(factor), tuple(numbers), _DECODE, _ENCODE, out
-    )
+    tables = (_DECODE, _ENCODE)
+    in_bands(_scale, image.shape[0], image, np.float32(factor), tuple(numbers), tables, out)
     return out
 
 
 @compiled
 def _cube_root(x: Any) -> Any:
-    """Cube root of a number that is not negative: a third of the bits, then one Halley step."""
+    """Cube root of a number that is not negative: a third of its bits, then one Halley step.
+
+    A table is too coarse here: the way back to RGB subtracts numbers four times as large.
+    """
     bits = np.float32(x).view(np.int32)
     y = np.int32(bits // np.int32(3) + np.int32(709921077)).view(np.float32)
     cube, two = y * y * y, np.float32(2.0)
@@ -110,41 +100,22 @@ def _cube_root(x: Any) -> Any:
 
 
 @compiled
-def _table(value: Any, table: Floats) -> Any:
-    return table[int(value * np.float32(_SIZE) + np.float32(0.5))]
-
-
-@compiled
-def _between(value: Any, table: Floats) -> Any:
-    position = value * np.float32(_SIZE)
-    index = min(int(position), _SIZE - 1)
-    low = table[index]
-    return low + (position - np.float32(index)) * (table[index + 1] - low)
-
-
-@compiled
-def _scale(
-    y0: int,
-    y1: int,
-    image: Floats,
-    factor: Any,
-    m: Any,
-    decode: Floats,
-    encode: Floats,
-    out: Floats,
-) -> None:
-    zero, one, tiny = np.float32(0.0), np.float32(1.0), np.float32(1e-9)
+def _scale(y0: int, y1: int, image: Floats, factor: Any, m: Any, tables: Any, out: Floats) -> None:
+    decode, encode = tables
+    one, least = np.float32(1.0), np.float32(LEAST)
+    almost = np.float32(1.0 - 1e-6)
     width = image.shape[1]
-    # Three loops over a row: the middle one has no table in it and is vectorised.
-    red, green, blue = (
-        np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
-    )  # fmt: skip
+    # Three loops over a row: those without a table in them are vectorised.
+    # Rows of one buffer each, so that the compiler need not fear that they overlap.
+    light, places = np.empty((3, width), np.float32), np.empty((3, width), np.int32)
+    red, green, blue = light[0], light[1], light[2]
+    i, j, k = places[0], places[1], places[2]
     for y in range(y0, y1):
         source, target = image[y], out[y]
         for x in range(width):
-            red[x] = _between(source[x, 0], decode)
-            green[x] = _between(source[x, 1], decode)
-            blue[x] = _between(source[x, 2], decode)
+            red[x] = decode[place(min(max(source[x, 0], least), one))]
+            green[x] = decode[place(min(max(source[x, 1], least), one))]
+            blue[x] = decode[place(min(max(source[x, 2], least), one))]
         for x in range(width):
             r, g, b = red[x], green[x], blue[x]
             u = _cube_root(m[0] * r + m[1] * g + m[2] * b)
@@ -160,12 +131,13 @@ def _scale(
             dg = m[12] * u + m[13] * v + m[14] * w - grey
             db = m[15] * u + m[16] * v + m[17] * w - grey
             up, low = max(dr, max(dg, db)), min(dr, min(dg, db))
-            share = min(one, (one - grey) / max(up, tiny))
-            share = max(min(share, grey / max(-low, tiny)), zero)
-            red[x] = np.sqrt(min(max(grey + share * dr, zero), one))
-            green[x] = np.sqrt(min(max(grey + share * dg, zero), one))
-            blue[x] = np.sqrt(min(max(grey + share * db, zero), one))
+            # What leaves the gamut at either end is drawn back towards grey.
+            weak = max(one, up / (one - min(grey, almost)))
+            share = one / max(weak, -low / max(grey, least))
+            i[x] = place(min(max(grey + share * dr, least), one))
+            j[x] = place(min(max(grey + share * dg, least), one))
+            k[x] = place(min(max(grey + share * db, least), one))
         for x in range(width):
-            target[x, 0] = _table(red[x], encode)
-            target[x, 1] = _table(green[x], encode)
-            target[x, 2] = _table(blue[x], encode)
+            target[x, 0] = encode[i[x]]
+            target[x, 1] = encode[j[x]]
+            target[x, 2] = encode[k[x]]

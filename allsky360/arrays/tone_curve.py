@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.arrays.bands import compiled, in_bands
+from allsky360.arrays.bit_tables import LEAST, bit_table, place, srgb_encoded
 from allsky360.arrays.dispatch import body_for
 from allsky360.arrays.generic import LUMA, on_device_of
 
@@ -23,14 +24,10 @@ Floats = NDArray[np.float32]
 _CODES = 4096
 
 
-def _srgb_codes() -> Floats:
-    """Encode linear light to sRGB (IEC 61966-2-1), indexed by its square root."""
-    light = np.linspace(0.0, 1.0, _CODES) ** 2
-    bent = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return bent.astype(np.float32)
+_SRGB = srgb_encoded(np.linspace(0.0, 1.0, _CODES) ** 2).astype(np.float32)
+"""Codes of evenly spaced square roots of light: what the array-API body interpolates in."""
 
-
-_SRGB = _srgb_codes()
+_SRGB_BY_BITS = bit_table(srgb_encoded)
 
 
 def balance(
@@ -194,24 +191,16 @@ def _curve_cpu(
 ) -> Floats:
     out = np.empty(image.shape, np.float32)
     scale = (np.float32(1.0 / (white - black)), np.float32(black))
-    table = np.ascontiguousarray(curve, np.float32)
+    grid = np.linspace(0.0, 1.0, curve.size)
+    table = bit_table(lambda x: np.interp(np.sqrt(x), grid, curve))
     image = np.ascontiguousarray(image, np.float32)
     if image.shape[2] == 1:
-        in_bands(_curve_mono, image.shape[0], image, *scale, table, _SRGB, out)
+        in_bands(_curve_mono, image.shape[0], image, *scale, table, _SRGB_BY_BITS, out)
         return out
     luma = tuple(np.float32(v) for v in LUMA)
     floor = np.float32(chroma_floor)
-    in_bands(_curve_rgb, image.shape[0], image, *scale, table, _SRGB, floor, luma, out)
+    in_bands(_curve_rgb, image.shape[0], image, *scale, table, _SRGB_BY_BITS, floor, luma, out)
     return out
-
-
-@compiled
-def _interpolated(value: Any, table: Floats) -> Any:
-    last = table.size - 1
-    position = np.sqrt(value) * np.float32(last)
-    index = min(int(position), last - 1)
-    low = table[index]
-    return low + (position - np.float32(index)) * (table[index + 1] - low)
 
 
 @compiled
@@ -225,12 +214,13 @@ def _curve_mono(
     srgb: Floats,
     out: Floats,
 ) -> None:
-    zero, one = np.float32(0.0), np.float32(1.0)
+    least, one = np.float32(LEAST), np.float32(1.0)
     for y in range(y0, y1):
         source, target = image[y], out[y]
         for x in range(source.shape[0]):
-            value = min(max((source[x, 0] - black) * inverse, zero), one)
-            target[x, 0] = _interpolated(_interpolated(value, curve), srgb)
+            value = min(max((source[x, 0] - black) * inverse, least), one)
+            light = curve[place(value)]
+            target[x, 0] = srgb[place(min(max(light, least), one))]
 
 
 @compiled
@@ -246,25 +236,40 @@ def _curve_rgb(
     luma: tuple[float, float, float],
     out: Floats,
 ) -> None:
-    zero, one, tiny = np.float32(0.0), np.float32(1.0), np.float32(1e-6)
-    floor2 = chroma_floor * chroma_floor + np.float32(1e-30)
+    one = np.float32(1.0)
+    least, almost = np.float32(LEAST), np.float32(1.0 - 1e-6)
+    floor2 = chroma_floor * chroma_floor
+    width = image.shape[1]
+    # Four loops over a row: those without a table in them are vectorised. Rows of one buffer each,
+    # so that the compiler need not fear that they overlap.
+    values, places = np.empty((2, width), np.float32), np.empty((4, width), np.int32)
+    level, light = values[0], values[1]
+    index, red, green, blue = places[0], places[1], places[2], places[3]
     for y in range(y0, y1):
         source, target = image[y], out[y]
-        for x in range(source.shape[0]):
-            r, g, b = source[x, 0] - black, source[x, 1] - black, source[x, 2] - black
-            level = luma[0] * r + luma[1] * g + luma[2] * b
-            light = _interpolated(min(max(level * inverse, zero), one), curve)
-            base = max(level, np.float32(1e-20))
-            square = base * base
-            k = square / (square + floor2)
-            part = one / base
-            dr, dg, db = r * part - one, g * part - one, b * part - one
+        for x in range(width):
+            value = luma[0] * source[x, 0] + luma[1] * source[x, 1] + luma[2] * source[x, 2]
+            level[x] = value - black
+            index[x] = place(min(max((value - black) * inverse, least), one))
+        for x in range(width):
+            light[x] = curve[index[x]]
+        for x in range(width):
+            part = one / max(level[x], np.float32(1e-20))
+            dr = (source[x, 0] - black) * part - one
+            dg = (source[x, 1] - black) * part - one
+            db = (source[x, 2] - black) * part - one
             up, low = max(dr, max(dg, db)), min(dr, min(dg, db))
-            k = min(k, (one / max(light, tiny) - one) / max(up, tiny))
-            k = min(k, one / max(-low, tiny))
-            target[x, 0] = _interpolated(min(max(light + light * k * dr, zero), one), srgb)
-            target[x, 1] = _interpolated(min(max(light + light * k * dg, zero), one), srgb)
-            target[x, 2] = _interpolated(min(max(light + light * k * db, zero), one), srgb)
+            # The strongest of: noise, the upper and the lower end of the gamut.
+            weak = max(one + floor2 * part * part, -low)
+            weak = max(weak, light[x] * up / (one - min(light[x], almost)))
+            k = light[x] / weak
+            red[x] = place(min(max(light[x] + k * dr, least), one))
+            green[x] = place(min(max(light[x] + k * dg, least), one))
+            blue[x] = place(min(max(light[x] + k * db, least), one))
+        for x in range(width):
+            target[x, 0] = srgb[red[x]]
+            target[x, 1] = srgb[green[x]]
+            target[x, 2] = srgb[blue[x]]
 
 
 def _quantise_cpu(image: Floats) -> NDArray[np.uint8]:
