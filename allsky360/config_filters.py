@@ -13,6 +13,38 @@ from pydantic import Field
 from allsky360.config_section import DisplayFilter, LinearFilter, Section
 
 
+class AcdnrSettings(LinearFilter):
+    """Adaptive contrast-driven noise reduction, luminance and colour apart."""
+
+    amount_luminance: float = Field(
+        0.8, ge=0, le=1, description="Share of the noise in brightness taken away."
+    )
+    amount_chrominance: float = Field(
+        0.9, ge=0, le=1, description="Share of the noise in colour taken away."
+    )
+    scales_luminance: int = Field(
+        4, ge=2, le=7, description="Scales of brightness: 1, 2, 4, 8 pixels and so on."
+    )
+    scales_chrominance: int = Field(
+        4,
+        ge=1,
+        le=6,
+        description="Scales of colour beyond the pixel: 2, 4, 8, 16 pixels and so on.",
+    )
+    threshold_luminance: float = Field(
+        2.5, ge=0.1, le=20, description="Sigmas up to which a detail of brightness is noise."
+    )
+    threshold_chrominance: float = Field(
+        3.0, ge=0.1, le=20, description="Sigmas up to which a detail of colour is noise."
+    )
+    protect: float = Field(
+        4.5, ge=0.1, le=100, description="Sigmas from which a fine detail is a star or an edge."
+    )
+    protect_px: int = Field(
+        4, ge=0, le=16, description="Reach of protection around stars and edges, pixels."
+    )
+
+
 class CropSettings(DisplayFilter):
     """Rectangle that is kept of the picture."""
 
@@ -111,6 +143,7 @@ class ToneMapSettings(LinearFilter):
 class FilterSettings(Section):
     """Settings of each picture filter, for every profile."""
 
+    acdnr: AcdnrSettings = Field(default_factory=AcdnrSettings)
     crop: CropSettings = Field(default_factory=CropSettings)
     flip: FlipSettings = Field(default_factory=FlipSettings)
     mask: MaskSettings = Field(default_factory=MaskSettings)

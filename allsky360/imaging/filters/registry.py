@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from allsky360.imaging.filters import (
+    acdnr,
     crop,
     flip,
     gamma,
@@ -18,6 +19,7 @@ from allsky360.imaging.filters.filter import Filter
 FILTERS: dict[str, Filter] = {
     f.name: f
     for f in (
+        acdnr.FILTER,
         crop.FILTER,
         flip.FILTER,
         gamma.FILTER,

@@ -1,0 +1,366 @@
+"""Adaptive contrast-driven noise reduction: smooth only what noise alone could have made.
+
+Luminance ``Y`` and the colour differences ``R - G``, ``B - G`` are split apart by the à trous
+wavelet transform (:mod:`allsky360.arrays.wavelets`), the finest two scales of luminance at full
+resolution, all else on 2 x 2 cells. A detail of scale ``j`` is compared with the noise expected
+there, ``s_j sigma(level)``: the sensor's noise at the local brightness times a share measured on
+the frame (debayering and resampling colour the noise). Details below ``threshold`` sigmas go, those
+above twice that stay (the ramp of :mod:`allsky360.arrays.denoise`; hard and soft thresholding:
+Donoho & Johnstone 1994; multi-resolution support for astronomical images: Starck, Murtagh & Bijaoui
+1998, "Image Processing and Data Analysis", section 2.4).
+
+Contrast decides a second time, for stars and edges as a whole: where a detail of the two finest
+scales exceeds ``protect`` sigmas, that place and what lies within ``protect_px`` of it are not
+touched at any scale, so that a star keeps its wings, and with them flux, width and colour.
+
+Noise has mean 0 and is removed additively: flat colours do not move, grey stays grey, black gets no
+rings, and what is negative stays negative. The share ``s_j`` is the median absolute deviation over
+tiles inside the mask, taken at a quantile below the middle of the tiles, so that tiles with clouds
+or trees do not count as noisy.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from allsky360.arrays import Array, namespace, to_host
+from allsky360.arrays.denoise import (
+    Colour,
+    Field,
+    Rule,
+    Source,
+    double,
+    fine_planes,
+    finish,
+    grow,
+    scan,
+    shrink,
+    split_colour,
+)
+from allsky360.arrays.generic import on_device_of
+from allsky360.arrays.luminance import luminance
+from allsky360.arrays.wavelets import smooth, white_noise_sigmas
+from allsky360.imaging.filters.extend import extend_outward
+from allsky360.imaging.filters.filter import Filter, State
+from allsky360.imaging.noise import NoiseModel
+
+TILE = 128
+"""Side of a tile the noise is measured on, px."""
+TILES = 24
+MARGIN = 24
+"""Border of a tile that its neighbours on the canvas reach into, px."""
+QUIET = 0.25
+"""Quantile over the tiles that counts as the noise of the frame."""
+STEEPEST_LUMINANCE = (0.36, 0.47)
+STEEPEST_COLOUR = (9.0, 0.56)
+"""Noise of a scale over that of the next finer one, at most; the last one is repeated.
+
+White noise has 0.23, 0.43, 0.48, 0.50; debayering makes it a little more. What is more than that is
+crowded stars or cloud.
+"""
+QUIET_BELOW = 0.5
+"""Protection up to which a place counts as empty sky."""
+MAD = 1.4826
+
+
+def acdnr(
+    image: Array,
+    *,
+    amount_luminance: float = 0.8,
+    amount_chrominance: float = 0.9,
+    scales_luminance: int = 4,
+    scales_chrominance: int = 4,
+    threshold_luminance: float = 2.5,
+    threshold_chrominance: float = 3.0,
+    protect: float = 4.5,
+    protect_px: int = 4,
+    noise: NoiseModel | None = None,
+    state: State | None = None,
+    mask: Array | None = None,
+) -> Array:
+    """Reduce noise; stars and edges stay.
+
+    Parameters
+    ----------
+    image
+        ``(H, W, C)`` float32, linear.
+    amount_luminance, amount_chrominance
+        0 (identity) to 1: share of what counts as noise that is taken away.
+    scales_luminance
+        2 to 7. Scale ``j`` is structure about ``2**(j-1)`` px wide.
+    scales_chrominance
+        1 to 6, beginning at 2 px; the pixel scale itself is always included.
+    threshold_luminance, threshold_chrominance
+        Sigmas up to which a detail is noise, above 0.
+    protect
+        Sigmas from which a fine detail is a star or an edge, above 0.
+    protect_px
+        How far protection reaches around it, 0 to 16, in steps of 2.
+    noise
+        Of the luminance, in the image's unit; measured when left out.
+    state
+        From :func:`measure_noise`, smoothed in time; measured when left out.
+    mask
+        ``(H, W)`` bool, True = sky. Outside it the image is handed through.
+    """
+    _check(
+        amount_luminance=(amount_luminance, 0.0, 1.0),
+        amount_chrominance=(amount_chrominance, 0.0, 1.0),
+        scales_luminance=(scales_luminance, 2, 7),
+        scales_chrominance=(scales_chrominance, 1, 6),
+        threshold_luminance=(threshold_luminance, 0.1, 20.0),
+        threshold_chrominance=(threshold_chrominance, 0.1, 20.0),
+        protect=(protect, 0.1, 100.0),
+        protect_px=(protect_px, 0, 16),
+    )
+    colours = image.shape[-1] == 3 and amount_chrominance > 0
+    if amount_luminance == 0 and not colours:
+        return image
+    if state is None:
+        state = measure_noise(
+            image,
+            noise=noise,
+            scales_luminance=scales_luminance,
+            scales_chrominance=scales_chrominance,
+            mask=mask,
+        )
+    if noise is None:
+        noise = NoiseModel(state["read_sigma"][0] ** 2, state["shot"][0])
+    halves = split_colour(image, mask)
+    fill = None if mask is None else extend_outward(halves.light, halves.inside)
+    source = Source(image, mask, fill)
+
+    def rule(sigmas: float, name: str, first: int, last: int | None = None) -> Rule:
+        shares = tuple(float(s) for s in state[name][first:last])
+        return Rule(noise.read_var, noise.shot, sigmas, shares)
+
+    protected, level = scan(source, rule(protect, "share_luminance", 0, 2))
+    protected = grow(protected, (protect_px + 1) // 2)
+    # Coarse scales see the sky without its stars: theirs would reach beyond what is protected.
+    quiet = protected < QUIET_BELOW
+    fields = []
+    if scales_luminance > 2:
+        coarse = rule(threshold_luminance, "share_luminance", 2, scales_luminance)
+        fields.append(Field(extend_outward(level, quiet), 1, coarse))
+    if colours:
+        sky = quiet if halves.inside is None else quiet & halves.inside
+        for half, name in ((halves.red, "share_red"), (halves.blue, "share_blue")):
+            still = rule(threshold_chrominance, name, 1, scales_chrominance + 1)
+            fields.append(Field(extend_outward(half, sky), 0, still))
+    changes = shrink(fields, level)
+    colour = None
+    if colours:
+        (red, blue), (red_change, blue_change) = [f.plane for f in fields[-2:]], changes[-2:]
+        first = (state["share_red"][0], state["share_blue"][0])
+        colour = Colour(
+            amount_chrominance, threshold_chrominance, first, red, blue, red_change, blue_change
+        )
+    fine = rule(threshold_luminance, "share_luminance", 0, 2)
+    change = changes[0] if scales_luminance > 2 else namespace(image).zeros_like(level)
+    return finish(source, protected, change, fine, amount_luminance, colour)
+
+
+def measure_noise(
+    image: Array,
+    *,
+    noise: NoiseModel | None = None,
+    scales_luminance: int = 4,
+    scales_chrominance: int = 4,
+    mask: Array | None = None,
+) -> State:
+    """Measure the noise of every scale over that of one pixel of luminance.
+
+    Parameters
+    ----------
+    image
+        ``(H, W, C)`` float32, linear.
+    noise
+        Of the luminance; fitted to the tiles when left out, and then part of the result.
+    scales_luminance, scales_chrominance
+        As in :func:`acdnr`.
+    mask
+        ``(H, W)`` bool, True = sky.
+
+    Returns
+    -------
+    State
+        "share_luminance", finest first; "share_red" and "share_blue", the pixel scale first; and
+        "read_sigma", "shot" where no noise model was given.
+    """
+    tiles, side = _tiles(image, mask)
+    levels = _levels(luminance(_canvas(tiles, side)), side, len(tiles))
+    flat = [_level_out(t) for t in tiles]
+    canvas = _canvas(flat, side)
+    c0, c1, c2 = fine_planes(Source(canvas))
+    found = {"share_luminance": [(c0 - c1, 1), (c1 - c2, 1)]}
+    half = c2[::2, ::2]
+    found["share_luminance"] += _details(half, range(1, scales_luminance - 1))
+    if image.shape[-1] == 3:
+        halves = split_colour(canvas, None)
+        for name, plane, channel in (("share_red", halves.red, 0), ("share_blue", halves.blue, 2)):
+            rough = canvas[..., channel] - canvas[..., 1] - double(plane, tuple(c0.shape))
+            found[name] = [(rough, 1), *_details(plane, range(scales_chrominance))]
+    spreads = _spreads([p for planes in found.values() for p in planes], side, len(tiles))
+    state: State = {}
+    if noise is None:
+        noise = _fit(levels, spreads[0] / white_noise_sigmas(1)[0])
+        state = {"read_sigma": [float(np.sqrt(noise.read_var))], "shot": [noise.shot]}
+    expected = np.sqrt(noise.read_var + noise.shot * np.maximum(levels, 0.0))
+    at = 0
+    for name, planes in found.items():
+        rows = spreads[at : at + len(planes)] / np.maximum(expected, 1e-15)
+        at += len(planes)
+        values = np.quantile(rows, QUIET, axis=1)
+        limits = STEEPEST_LUMINANCE if name == "share_luminance" else STEEPEST_COLOUR
+        for k in range(1, values.size):
+            values[k] = min(values[k], limits[min(k, len(limits)) - 1] * values[k - 1])
+        state[name] = [float(v) for v in values]
+    return state
+
+
+def _check(**limits: tuple[float, float, float]) -> None:
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be {low:g} to {high:g}, got {value}")
+
+
+def _smooths(plane: Array, levels: range) -> list[Array]:
+    planes = [plane]
+    for level in levels:
+        planes.append(smooth(planes[-1], level))
+    return planes
+
+
+def _details(half: Array, levels: range) -> list[tuple[Array, int]]:
+    planes = _smooths(half, levels)
+    return [(a - b, 2) for a, b in pairwise(planes)]
+
+
+def _tiles(image: Array, mask: Array | None) -> tuple[list[Array], int]:
+    """Cut tiles all inside the mask, spread over it; smaller ones where none fits."""
+    h, w = image.shape[:2]
+    step = 8
+    small = None if mask is None else to_host(mask[::step, ::step]).astype(bool)
+    side = min(TILE, h // 2 * 2, w // 2 * 2)
+    while side >= 32:
+        corners = []
+        for y in _starts(h, side):
+            for x in _starts(w, side):
+                part = (
+                    None
+                    if small is None
+                    else small[
+                        -(-y // step) : (y + side - 1) // step + 1,
+                        -(-x // step) : (x + side - 1) // step + 1,
+                    ]
+                )
+                if part is None or part.all():
+                    corners.append((y, x))
+        if corners:
+            count = min(TILES, len(corners))
+            chosen = [corners[round(i)] for i in np.linspace(0, len(corners) - 1, count)]
+            return [image[y : y + side, x : x + side, ...] for y, x in chosen], side
+        side //= 2
+    side = min(TILE, h, w)
+    top, left = (h - side) // 2, (w - side) // 2
+    return [image[top : top + side, left : left + side, ...]], side
+
+
+def _starts(n: int, side: int) -> list[int]:
+    count = max(1, min(12, n // side))
+    return sorted({int(i) // 2 * 2 for i in np.linspace(0, n - side, count)})
+
+
+def _level_out(tile: Array) -> Array:
+    """Take a tile's plane away, so that it meets its neighbours on the canvas without a step."""
+    xp = namespace(tile)
+    for axis in (0, 1):
+        n = tile.shape[axis]
+        ramp = np.arange(n, dtype=np.float32) - np.float32(0.5 * (n - 1))
+        ramp = ramp / np.float32(max(float(np.sum(ramp**2)), 1.0) ** 0.5)
+        along = on_device_of(tile, ramp.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1)))
+        line = xp.mean(tile, axis=1 - axis, keepdims=True)
+        tile = tile - along * xp.sum(line * along, axis=axis, keepdims=True)
+    return tile - xp.mean(xp.mean(tile, axis=0, keepdims=True), axis=1, keepdims=True)
+
+
+def _columns(count: int) -> int:
+    return int(np.ceil(np.sqrt(count)))
+
+
+def _canvas(tiles: list[Array], side: int) -> Array:
+    """Put the tiles side by side, row by row; the first ones fill the last row up."""
+    xp = namespace(tiles[0])
+    columns = _columns(len(tiles))
+    rows = -(-len(tiles) // columns)
+    full = [tiles[i % len(tiles)] for i in range(rows * columns)]
+    lines = [xp.concat(full[i * columns : (i + 1) * columns], axis=1) for i in range(rows)]
+    return xp.concat(lines, axis=0)
+
+
+def _middles(plane: Array, side: int, count: int, step: int) -> Array:
+    """Return the inner pixels of each tile, one row a tile; a quarter of them is enough."""
+    xp = namespace(plane)
+    side = -(-side // step)
+    margin = min(MARGIN // step, side // 4)
+    columns = _columns(count)
+    stride = 1 if step > 1 or side < 64 else 2
+    cut = slice(margin, side - margin, stride)
+    rows = []
+    for i in range(count):
+        y, x = i // columns * side, i % columns * side
+        rows.append(xp.reshape(plane[y : y + side, x : x + side][cut, cut], (1, -1)))
+    return xp.concat(rows, axis=0)
+
+
+def _median(values: Array) -> Array:
+    xp = namespace(values)
+    return xp.sort(values, axis=1)[:, values.shape[1] // 2]
+
+
+def _levels(plane: Array, side: int, count: int) -> Any:
+    return to_host(_median(_middles(plane, side, count, 1))).astype(np.float64)
+
+
+def _spreads(planes: list[tuple[Array, int]], side: int, count: int) -> Any:
+    """Robust standard deviations, ``(planes, tiles)``."""
+    xp = namespace(planes[0][0])
+    found = [_median(xp.abs(_middles(p, side, count, step))) for p, step in planes]
+    return MAD * to_host(xp.stack(found)).astype(np.float64)
+
+
+def _fit(levels: Any, sigmas: Any) -> NoiseModel:
+    """Fit ``read_var + shot * level`` to the tiles; noise that grows with light where it cannot."""
+    variance, level = sigmas**2, np.maximum(levels, 0.0)
+    middle = float(np.median(variance))
+    if np.ptp(level) < 0.3 * max(float(np.median(level)), 1e-12):
+        base = float(np.median(level))
+        return NoiseModel(0.0, middle / base) if base > 0 else NoiseModel(middle, 0.0)
+    keep = np.ones(level.shape, bool)
+    read, shot = middle, 0.0
+    for _ in range(4):
+        weight = 1.0 / np.maximum(read + shot * level, 1e-30)
+        design = np.stack([np.ones_like(level), level], axis=1) * weight[:, None]
+        read, shot = np.linalg.lstsq(design[keep], (variance * weight)[keep], rcond=None)[0]
+        if shot < 0:
+            read, shot = float(np.median(variance[keep])), 0.0
+        elif read < 0:
+            read, shot = 0.0, float(np.median((variance / np.maximum(level, 1e-12))[keep]))
+        keep = variance < 1.6 * (read + shot * level)
+        if keep.sum() < 4:
+            break
+    return NoiseModel(float(read), float(shot))
+
+
+FILTER = Filter(
+    "acdnr",
+    1,
+    "linear",
+    acdnr,
+    measure=measure_noise,
+    needs=frozenset({"mask", "noise"}),
+    settings_of_measure=frozenset({"scales_luminance", "scales_chrominance"}),
+)
