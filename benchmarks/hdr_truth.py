@@ -82,6 +82,7 @@ def measure(
     exposure_s: tuple[float, ...] = (10.0, 2.5, 0.625, 0.15625, 0.0390625),
     rounds: int = 12,
     seed: int = 5,
+    motion: bool = True,
 ) -> Truth:
     """Merge ``rounds`` noisy brackets of one scene and compare with the scene."""
     rng = np.random.default_rng(seed)
@@ -94,7 +95,9 @@ def measure(
         light = [expose(electrons_per_s, t, rng).astype(np.float32) - BIAS for t in exposure_s]
         light = [np.asarray(v, dtype=np.float32) for v in light]
         model = estimate_noise(light, fulls, egain=None, mosaic=True)
-        merged = np.asarray(merge(light, exposure_s, fulls, model).radiance, dtype=np.float64)
+        merged = np.asarray(
+            merge(light, exposure_s, fulls, model, motion=motion).radiance, dtype=np.float64
+        )
         total += merged
         squares += merged**2
         error_sum += np.abs(merged / np.maximum(truth, 1e-12) - 1.0)
@@ -169,11 +172,13 @@ def main() -> None:
     )
     for times in ((10.0, 2.5, 0.625, 0.15625, 0.0390625), (8.0, 2.0, 0.5), (10.0, 0.5), (10.0,)):
         truth = measure(electrons, times, options.rounds)
+        blind = measure(electrons, times, options.rounds, motion=False)
         print(
             f"exposures {times}: where SNR > 50 median error {100 * truth.median_error:.3f} % "
             f"(one pixel, with its noise, {100 * truth.pixel_error:.3f} %); exposure ratio error "
             f"{100 * truth.ratio_error:.3f} %; noise {truth.noise_over_optimum:.3f} x optimum "
-            f"(worst brightness bin {truth.worst_bin:.3f})"
+            f"(worst brightness bin {truth.worst_bin:.3f}); without the test for motion "
+            f"{blind.noise_over_optimum:.3f} ({blind.worst_bin:.3f})"
         )
 
 

@@ -39,7 +39,8 @@ def block_differences(
     limits = np.asarray(full, np.float32) * np.float32(OPEN)
     in_bands(
         _block_differences, shape[1], _planes(values), len(values),
-        1.0 / np.asarray(ratios, np.float32), limits, size, channels * size, np.float32(SLACK), difference, signal,
+        1.0 / np.asarray(ratios, np.float32), limits,
+        size, channels * size, np.float32(SLACK), difference, signal,
     )  # fmt: skip
     return difference, signal
 
