@@ -13,6 +13,7 @@ from allsky360.cli import api as api_command
 from allsky360.cli import cameras as cameras_command
 from allsky360.cli import cluster as cluster_command
 from allsky360.cli import config as config_command
+from allsky360.cli import darks as darks_command
 from allsky360.cli import owner as owner_command
 from allsky360.cli import process as process_command
 from allsky360.cli import simulate as simulate_command
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(config_command.app, name="config")
+app.add_typer(darks_command.app, name="darks")
 app.add_typer(sky_command.app, name="sky")
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)

@@ -24,13 +24,18 @@ NOW = datetime(2026, 11, 22, 20, 0, 3, tzinfo=UTC)
 
 def test_the_list_says_what_prefect_deploy_understands() -> None:
     model = PrefectYamlModel.model_validate(yaml.safe_load(FILE.read_text()))
-    assert [d.name for d in model.deployments] == ["every-slot", "catch-up", "daily"]
+    assert [d.name for d in model.deployments] == ["every-slot", "catch-up", "daily", "by-hand"]
     assert all(d.work_pool is not None and d.work_pool.name for d in model.deployments)
 
 
 def test_the_runner_serves_the_same_list_with_the_slot_of_the_settings(settings: Settings) -> None:
     built = {f"{d.flow_name}/{d.name}": d for d in runner_deployments(read_deployments(settings))}
-    assert set(built) == {serve.CAPTURE, serve.CATCH_UP, "housekeeping/daily"}
+    assert set(built) == {
+        serve.CAPTURE,
+        serve.CATCH_UP,
+        "housekeeping/daily",
+        "take-darks/by-hand",
+    }
     capture = built[serve.CAPTURE]
     (schedule,) = capture.schedules or ()
     assert schedule.schedule.interval == timedelta(seconds=settings.capture.slot_s)
