@@ -11,6 +11,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from allsky360.arrays.networks import MEDIAN9, SORT8, exchange
+
 Array = Any
 
 LUMA = (0.2126, 0.7152, 0.0722)
@@ -94,9 +96,8 @@ def _ring(step: int) -> list[tuple[int, int]]:
 
 def median3(image: Array, step: int) -> Array:
     """Middle of nine shifted copies."""
-    xp = _xp(image)
     shift = _Shifts(image, step)
-    return xp.sort(xp.stack([image, *(shift(y, x) for y, x in _ring(step))]), axis=0)[4, ...]
+    return exchange([image, *(shift(y, x) for y, x in _ring(step))], MEDIAN9)[4]
 
 
 def maximum3(image: Array) -> Array:
@@ -305,13 +306,13 @@ def repair_isolated(
     """Compare with like-coloured and with adjacent pixels; always gives back a new array."""
     xp = _xp(mosaic)
     s = _Shifts(mosaic, 2)
-    like = xp.sort(xp.stack([s(y, x) for y, x in _ring(2)]), axis=0)
-    low, high = like[0, ...], like[7, ...]
+    like = exchange([s(y, x) for y, x in _ring(2)], SORT8)
+    low, high = like[0], like[7]
     adjacent = 0.25 * (s(0, -1) + s(0, 1) + s(-1, 0) + s(1, 0))
     around = 0.125 * sum(
         s(y, x) for y, x in ((-2, -1), (2, -1), (-2, 1), (2, 1), (-1, -2), (-1, 2), (1, -2), (1, 2))
     )
-    middle = 0.5 * (like[3, ...] + like[4, ...])
+    middle = 0.5 * (like[3] + like[4])
     excess, spill = mosaic - middle, adjacent - around
     zero = xp.zeros_like(mosaic)
     hot = (mosaic > high + sigmas * xp.sqrt(read_var + shot * xp.maximum(high, zero))) & (
@@ -352,21 +353,24 @@ def grid_positions(n: int, size: int, blocks: int) -> tuple[Any, Any]:
 
 def block_differences(
     values: Sequence[Array], ratios: Sequence[float], full: Sequence[float], size: int
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """Compare each exposure with the longest that is open, else with what is a lower bound."""
     xp = _xp(values[0])
     light = values[0] / ratios[0]
     closed = values[0] >= OPEN * full[0]
-    differences, signals = [], []
+    step = 2 if light.ndim == 2 else 1
+    sums: tuple[list[Array], ...] = ([], [], [])
     for value, ratio, well in zip(values[1:], ratios[1:], full[1:], strict=True):
         zero = xp.zeros_like(light)
         now = value / ratio
         apart = xp.where(closed, xp.minimum(now - SLACK * light, zero), now - light)
-        differences.append(_block_sum(apart, size))
-        signals.append(_block_sum(xp.maximum(light, zero), size))
+        change = xp.abs(light[:, step:, ...] - light[:, :-step, ...])
+        change = xp.concat([change, zero[:, :step, ...]], axis=1)
+        for kind, plane in enumerate((apart, xp.maximum(light, zero), change)):
+            sums[kind].append(_block_sum(plane, size))
         light = xp.where(closed, now, light)
         closed = closed & (value >= OPEN * well)
-    return xp.stack(differences), xp.stack(signals)
+    return xp.stack(sums[0]), xp.stack(sums[1]), xp.stack(sums[2])
 
 
 def _block_sum(image: Array, size: int) -> Array:
