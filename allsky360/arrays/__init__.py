@@ -261,7 +261,7 @@ def repair_isolated(
 
 def block_differences(
     values: Sequence[Array], ratios: Sequence[float], *, full: Sequence[float], size: int
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """Compare each exposure of a bracket with the longer ones; see :mod:`allsky360.imaging.motion`.
 
     Parameters
@@ -277,16 +277,17 @@ def block_differences(
 
     Returns
     -------
-    difference, signal
+    difference, signal, change
         ``(K - 1, ceil(H / size), ceil(W / size))`` float32, sums over each block, ADU of the
         reference exposure: how much more light exposure ``k + 1`` saw than the longest exposure
-        that is not near saturation there; and that exposure's light. Where all longer ones are
-        near saturation, only what lies clearly under that counts as a difference.
+        that is not near saturation there; that exposure's light; and how much that light changes
+        to the next sample of the same colour in the row. Where all longer exposures are near
+        saturation, only what lies clearly under that counts as a difference.
     """
-    pair: tuple[Array, Array] = _body(values[0], "block_differences")(
+    sums: tuple[Array, Array, Array] = _body(values[0], "block_differences")(
         list(values), [float(r) for r in ratios], [float(f) for f in full], int(size)
     )
-    return pair
+    return sums
 
 
 def merge_weighted(
@@ -318,7 +319,9 @@ def merge_weighted(
         by the brightest of the 3x3 neighbourhood, or of the colours of a pixel.
     keep
         ``(K, h, w)`` float32, 0 to 1, one value for each exposure and block of ``size`` pixels: a
-        factor on the weight, interpolated between the centres of the blocks. None: all 1.
+        factor on the weight, interpolated between the centres of the blocks; the exposures are
+        then in order, longest first. None: all 1. Where all longer exposures saturate, an exposure
+        that shows as much light as they do keeps its weight all the same.
     size
         See above.
     scale

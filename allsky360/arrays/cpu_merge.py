@@ -30,29 +30,30 @@ def _planes(values: Sequence[Floats]) -> tuple[Floats, ...]:
 
 def block_differences(
     values: Sequence[Floats], ratios: Sequence[float], full: Sequence[float], size: int
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats, Floats]:
     """Sums over blocks; each band takes whole rows of blocks."""
     h, w = values[0].shape[:2]
     channels = values[0].size // (h * w)
     shape = (len(values) - 1, -(-h // size), -(-w // size))
-    difference, signal = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    sums = np.empty((3, *shape), np.float32)
     limits = np.asarray(full, np.float32) * np.float32(OPEN)
     in_bands(
         _block_differences, shape[1], _planes(values), len(values),
         1.0 / np.asarray(ratios, np.float32), limits,
-        size, channels * size, np.float32(SLACK), difference, signal,
+        size, channels * size, 2 if values[0].ndim == 2 else channels, np.float32(SLACK), sums,
     )  # fmt: skip
-    return difference, signal
+    return sums[0], sums[1], sums[2]
 
 
 @compiled
 def _block_differences(
     b0: int, b1: int, values: Any, count: int, inverse: Floats, limits: Floats,
-    height: int, width: int, slack: float, difference: Floats, signal: Floats,
+    height: int, width: int, step: int, slack: float, out: Floats,
 ) -> None:  # fmt: skip
     h, w = values[0].shape
     zero, one = np.float32(0.0), np.float32(1.0)
-    sums = np.empty((2, count - 1, w), np.float32)
+    sums = np.empty((3, count - 1, w), np.float32)
+    far = max(w - step, 0)
     rows = np.empty((2, w), np.float32)
     reference, closed = rows[0], rows[1]
     for b in range(b0, b1):
@@ -64,22 +65,24 @@ def _block_differences(
                 closed[x] = one if first[x] >= limit else zero
             for k in range(1, count):
                 row, scale, limit = values[k][y], inverse[k], limits[k]
-                apart, level = sums[0, k - 1], sums[1, k - 1]
+                apart, level, steep = sums[0, k - 1], sums[1, k - 1], sums[2, k - 1]
+                beside = reference[step:]
+                for x in range(far):
+                    steep[x] += abs(beside[x] - reference[x])
                 for x in range(w):
                     r, v, shut = reference[x], row[x] * scale, closed[x] > zero
                     level[x] += max(r, zero)
                     apart[x] += min(v - slack * r, zero) if shut else v - r
                     reference[x] = v if shut else r
                     closed[x] = one if (shut and row[x] >= limit) else zero
-        for k in range(count - 1):
-            apart, level = sums[0, k], sums[1, k]
-            for c in range(difference.shape[2]):
-                d = s = zero
-                for x in range(c * width, min((c + 1) * width, w)):
-                    d += apart[x]
-                    s += level[x]
-                difference[k, b, c] = d
-                signal[k, b, c] = s
+        for kind in range(3):
+            for k in range(count - 1):
+                row = sums[kind, k]
+                for c in range(out.shape[3]):
+                    total = zero
+                    for x in range(c * width, min((c + 1) * width, w)):
+                        total += row[x]
+                    out[kind, k, b, c] = total
 
 
 def merge_weighted(
@@ -114,7 +117,8 @@ def merge_weighted(
         np.float32(knee[0]), np.float32(1.0 / (knee[1] - knee[0])),
         _floors(ratios), keep, busy, below, part_y.astype(np.float32),
         channels * np.searchsorted(left, np.arange(keep.shape[2] + 1)),
-        np.repeat(part_x, channels).astype(np.float32), np.float32(scale), out, clipped,
+        np.repeat(part_x, channels).astype(np.float32), np.float32(SLACK), np.float32(scale),
+        out, clipped,
     )  # fmt: skip
     return out.reshape(shape), clipped.reshape(shape)
 
@@ -172,22 +176,30 @@ def _merge(
     y0: int, y1: int, values: Any, count: int, channels: int, ratios: Floats, inverse_full: Floats,
     read_var: float, shot: float, knee: float, steep: float, floors: Floats,
     keep: Floats, busy: Any, below: Any, part_y: Floats, edges: Any, part_x: Floats,
-    scale: float, out: Floats, clipped: Any,
+    slack: float, scale: float, out: Floats, clipped: Any,
 ) -> None:  # fmt: skip
     w = out.shape[1]
     zero, one, two, three = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(3.0)
     code, half = np.float32(255.0), np.float32(0.5)
     trust = np.empty((count, w), np.float32)
-    rows = np.empty((5, w), np.float32)
+    rows = np.empty((7, w), np.float32)
     peak, light, time, cover, part = rows[0], rows[1], rows[2], rows[3], rows[4]
+    bound, seen = rows[5], rows[6]
     scratch = np.empty(w + 2, np.float32)
     for y in range(y0, y1):
         light[:] = zero
         time[:] = zero
         cover[:] = zero
+        moving = False
+        for k in range(count):
+            moving |= busy[k, y]
+        if moving:
+            bound[:] = zero
+            seen[:] = zero
         for k in range(count):
             row, believed = values[k][y], trust[k]
             ratio, inverse, floor = ratios[k], inverse_full[k], floors[k]
+            inverse_ratio = one / ratio
             _brightest(values[k], y, channels, scratch, peak)
             for x in range(w):
                 t = min(max((peak[x] * inverse - knee) * steep, zero), one)
@@ -195,12 +207,18 @@ def _merge(
             if busy[k, y]:
                 _between(keep[k], below[y], part_y[y], edges, part_x, part)
                 for x in range(w):
+                    enough = row[x] * inverse_ratio >= slack * bound[x]
+                    part[x] = one if (enough and seen[x] < half) else part[x]
                     cover[x] = max(cover[x], part[x] * believed[x])
                     believed[x] = part[x] * max(believed[x], floor)
             else:
                 for x in range(w):
                     cover[x] = max(cover[x], believed[x])
                     believed[x] = max(believed[x], floor)
+            if moving:
+                for x in range(w):
+                    bound[x] = max(bound[x], row[x] * inverse_ratio)
+                    seen[x] = max(seen[x], believed[x])
             for x in range(w):
                 light[x] += believed[x] * row[x]
                 time[x] += believed[x] * ratio

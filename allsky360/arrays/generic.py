@@ -406,15 +406,20 @@ def merge_weighted(
     xp = _xp(values[0])
     shortest = min(range(len(ratios)), key=lambda k: ratios[k])
     trust = []
-    cover = xp.zeros_like(values[0])
+    cover = bound = seen = xp.zeros_like(values[0])
     for k, value in enumerate(values):
         peak = maximum3(value) if value.ndim == 2 else xp.max(value, axis=2, keepdims=True)
         t = _clamp((peak / full[k] - knee[0]) / (knee[1] - knee[0]), 0.0, 1.0)
         s = xp.broadcast_to(1.0 - t * t * (3.0 - 2.0 * t), value.shape)
-        part = 1.0 if keep is None else _between(keep[k, ...], value.shape, size)
+        part = xp.ones_like(value)
+        if keep is not None:
+            # Where all longer exposures saturate, as much light as theirs is no contradiction.
+            enough = (value / ratios[k] >= SLACK * bound) & (seen < 0.5)
+            part = xp.where(enough, part, part * _between(keep[k, ...], value.shape, size))
         cover = xp.maximum(cover, part * s)
         floor = SHORTEST_FLOOR if k == shortest else FLOOR
         trust.append(part * xp.maximum(s, xp.full_like(s, floor)))
+        bound, seen = xp.maximum(bound, value / ratios[k]), xp.maximum(seen, trust[-1])
     clipped = xp.astype(xp.round(255.0 * (1.0 - cover)), xp.uint8)
     if len(values) == 1:
         return values[0] * (scale / ratios[0]), clipped

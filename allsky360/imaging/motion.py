@@ -6,11 +6,14 @@ difference ``d`` of ``value / ratio`` is set against what noise and an imperfect
 
     T^2 = d^2 / (var(d) + (1.5 % of the light)^2 + (a quarter of the read noise / ratio)^2)
 
-with ``var(d)`` from the noise model. Blocks beyond T = 3 lose weight, beyond T = 6 all of it; the
-blocks are grown by one and faded over one more. The longest exposure is never left out, so every
-pixel keeps a consistent source, and what shows is the sky of the longest exposure. Where that one
-saturates it is only a lower bound: a shorter exposure contradicts it when it shows clearly less
-(an aircraft that was elsewhere by then), and the bound is kept, marked as clipped.
+with ``var(d)`` from the noise model. Stars drift by a fraction of a pixel and twinkle, and must
+keep the short exposures their cores need: from ``|d|`` first comes off what a shift of 0.6 px could
+do, the mean change of the light from pixel to pixel times 0.6. Blocks beyond T = 3 lose weight,
+beyond T = 6 all of it; the blocks are grown by two and faded over one more. The longest exposure is
+never left out, so every pixel keeps a consistent source, and what shows is the sky of the longest
+exposure. Where that one saturates it is only a lower bound: a shorter exposure contradicts it when
+it shows clearly less (an aircraft that was elsewhere by then), and the bound is kept, marked as
+clipped; a shorter exposure that shows as much or more is believed in spite of the block it lies in.
 
 A relation that holds all over the frame is no motion but a wrong exposure time: the median ratio
 of the frame is taken out first. In a still scene nothing is left out (T > 4 once in 16 000
@@ -39,6 +42,12 @@ RELATIVE = 0.015
 
 PEDESTAL = 0.25
 """Read noises by which the black levels of exposures may differ."""
+
+SHIFT_PX = 0.6
+"""Drift of the stars within a bracket that is no motion."""
+
+NOISE_CHANGE = 0.6
+"""Mean change from pixel to pixel that noise alone makes, in sigmas (two samples, over 2 px)."""
 
 LARGEST_DRIFT = 0.5
 """A frame-wide ratio beyond this is not a wrong exposure time."""
@@ -69,24 +78,30 @@ def keep_maps(
     """
     if len(values) < 2:
         return None, 0.0
-    difference, signal = block_differences(values, ratios, full=full, size=BLOCK)
+    difference, signal, change = block_differences(values, ratios, full=full, size=BLOCK)
     xp = namespace(difference)
     samples = _samples(values[0].shape)
     count = xp.asarray(
         samples.tolist(), dtype=xp.float32, device=array_api_compat.device(difference)
     )
+    step = 2 if len(values[0].shape) == 2 else 1
     lost = []
     for k, ratio in enumerate(ratios[1:]):
         light, d = signal[k, ...] / count, difference[k, ...] / count
         own = noise.read_var * (1.0 + 1.0 / ratio**2) + noise.shot * (1.0 + 1.0 / ratio) * light
         variance = own / count
         d = d - _drift(d, light, variance) * light
+        still = noise.read_var + noise.shot * light
+        steep = change[k, ...] / (count * step) - NOISE_CHANGE * xp.sqrt(still)
+        zero = xp.zeros_like(d)
+        d = xp.maximum(xp.abs(d) - SHIFT_PX * xp.maximum(steep, zero), zero)
         slack = (RELATIVE * light) ** 2 + (PEDESTAL / ratio) ** 2 * noise.read_var
         sigmas = xp.sqrt(d**2 / (variance + slack))
         low, high = SIGMAS
-        zero = xp.zeros_like(d)
         t = xp.minimum(xp.maximum((sigmas - low) / (high - low), zero), zero + 1.0)
-        lost.append(box_mean(maximum3(t * t * (3.0 - 2.0 * t)), 1))
+        grown = maximum3(maximum3(t * t * (3.0 - 2.0 * t)))
+        # A little more than the mean: rounding must not leave a trace of what is left out.
+        lost.append(xp.minimum(1.001 * box_mean(grown, 1), zero + 1.0))
     worst = lost[0]
     for other in lost[1:]:
         worst = xp.maximum(worst, other)
