@@ -6,7 +6,7 @@ A field here has the name and the default of a keyword of the filter of the same
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -45,6 +45,16 @@ class AcdnrSettings(LinearFilter):
     )
 
 
+class ClaritySettings(DisplayFilter):
+    """Local contrast of the midtones."""
+
+    amount: float = Field(0.5, ge=0, le=5, description="Share of the local detail added once more.")
+    radius_px: float = Field(32.0, ge=4, le=200, description="Reach of local, pixels.")
+    threshold: float = Field(
+        2.0, ge=0, le=10, description="Noise sigmas under which a detail is left alone."
+    )
+
+
 class CropSettings(DisplayFilter):
     """Rectangle that is kept of the picture."""
 
@@ -54,11 +64,42 @@ class CropSettings(DisplayFilter):
     height: int = Field(0, ge=0, description="Rows; 0: to the bottom edge.")
 
 
+class DehazeSettings(LinearFilter):
+    """Removal of haze and light pollution that grow toward the horizon."""
+
+    amount: float = Field(0.7, ge=0, le=1, description="Share of the veil taken away.")
+    opacity: float = Field(
+        0.3, ge=0, le=1, description="Share of the light behind the thickest veil that it hides."
+    )
+
+
 class FlipSettings(DisplayFilter):
     """Mirroring of the picture."""
 
     horizontal: bool = Field(False, description="Swap left and right.")
     vertical: bool = Field(False, description="Swap top and bottom.")
+
+
+class GradientSettings(LinearFilter):
+    """Subtraction of a smooth background."""
+
+    amount: float = Field(1.0, ge=0, le=1, description="Share of the gradient taken away.")
+    degree: int = Field(2, ge=1, le=6, description="Degree of the polynomial in the position.")
+
+
+class LocalHistogramSettings(DisplayFilter):
+    """Local histogram normalisation."""
+
+    amount: float = Field(0.5, ge=0, le=1, description="Share of the way to the normalised.")
+    radius_px: int = Field(96, ge=16, le=1000, description="Reach of the neighbourhood, pixels.")
+    limit: float = Field(1.8, ge=1, le=10, description="Largest factor on contrast, about.")
+
+
+class NeutraliseSettings(LinearFilter):
+    """Grey background of the darkest sky."""
+
+    amount: float = Field(1.0, ge=0, le=1, description="Share of its colour taken away.")
+    share: float = Field(0.3, ge=0.05, le=1, description="Darkest share of the sky made grey.")
 
 
 class MaskSettings(DisplayFilter):
@@ -112,6 +153,26 @@ class ScnrSettings(LinearFilter):
     keep_luminance: bool = Field(True, description="Keep brightness where green was taken away.")
 
 
+class SharpenSettings(DisplayFilter):
+    """Sharpening by wavelets."""
+
+    gains: tuple[
+        Annotated[float, Field(ge=0, le=10)],
+        Annotated[float, Field(ge=0, le=10)],
+        Annotated[float, Field(ge=0, le=10)],
+        Annotated[float, Field(ge=0, le=10)],
+    ] = Field(
+        (0.6, 0.4, 0.0, 0.0),
+        description="Share of details of 1, 2, 4 and 8 pixels added (0 to 10).",
+    )
+    threshold: float = Field(
+        3.0, ge=0, le=20, description="Noise sigmas under which a detail is left alone."
+    )
+    overshoot: float = Field(
+        0.01, ge=0, le=0.02, description="Share of the local range by which a pixel may leave it."
+    )
+
+
 class StretchSettings(LinearFilter):
     """The curve from linear light to the picture."""
 
@@ -144,13 +205,19 @@ class FilterSettings(Section):
     """Settings of each picture filter, for every profile."""
 
     acdnr: AcdnrSettings = Field(default_factory=AcdnrSettings)
+    clarity: ClaritySettings = Field(default_factory=ClaritySettings)
     crop: CropSettings = Field(default_factory=CropSettings)
+    dehaze: DehazeSettings = Field(default_factory=DehazeSettings)
     flip: FlipSettings = Field(default_factory=FlipSettings)
+    gradient: GradientSettings = Field(default_factory=GradientSettings)
+    local_histogram: LocalHistogramSettings = Field(default_factory=LocalHistogramSettings)
     mask: MaskSettings = Field(default_factory=MaskSettings)
+    neutralise: NeutraliseSettings = Field(default_factory=NeutraliseSettings)
     rotate: RotateSettings = Field(default_factory=RotateSettings)
     gamma: GammaSettings = Field(default_factory=GammaSettings)
     saturation: SaturationSettings = Field(default_factory=SaturationSettings)
     scnr: ScnrSettings = Field(default_factory=ScnrSettings)
+    sharpen: SharpenSettings = Field(default_factory=SharpenSettings)
     stretch: StretchSettings = Field(default_factory=StretchSettings)
     tone_map: ToneMapSettings = Field(default_factory=ToneMapSettings)
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from allsky360.imaging.filters import (
     acdnr,
+    clarity,
     crop,
+    dehaze,
     flip,
     gamma,
+    gradient,
+    local_histogram,
     mask,
+    neutralise,
     rotate,
     saturation,
     scnr,
+    sharpen,
     stretch,
     tone_map,
 )
@@ -20,13 +26,19 @@ FILTERS: dict[str, Filter] = {
     f.name: f
     for f in (
         acdnr.FILTER,
+        clarity.FILTER,
         crop.FILTER,
+        dehaze.FILTER,
         flip.FILTER,
         gamma.FILTER,
+        gradient.FILTER,
+        local_histogram.FILTER,
         mask.FILTER,
+        neutralise.FILTER,
         rotate.FILTER,
         saturation.FILTER,
         scnr.FILTER,
+        sharpen.FILTER,
         stretch.FILTER,
         tone_map.FILTER,
     )
