@@ -97,7 +97,11 @@ def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
 
 def _line(layer: Layer, line: Polyline, style: Style, unit_px: float) -> None:
     width, opacity = _width(style, unit_px)
-    pieces = dashes(line.points, _DASH * unit_px, _GAP * unit_px) if style.dash else [line.points]
+    pieces = (
+        dashes(line.points, _DASH * unit_px, _GAP * unit_px)
+        if style.dash and unit_px > 0.1
+        else [line.points]
+    )
     cv2.polylines(
         layer,
         [_fixed(p) for p in pieces],

@@ -22,6 +22,7 @@ Float = NDArray[np.float64]
 Placement = Literal["beside", "centred"]
 
 _CELL_UNITS = 4.0
+_SMALLEST_CELL_PX = 2.0
 _COVER_WEIGHT = 3.0
 _ORDER_WEIGHT = 0.12
 _PAD = 0.15  # free space around a label, parts of its size
@@ -184,7 +185,7 @@ def _choices(
 
 def cover_of(board: Board, lines: Sequence[Float], points_px: Sequence[Float]) -> Cover:
     """Return what labels should rather not cover: lines and loose points ``(N, 2)``, in pixels."""
-    cell = _CELL_UNITS * board.unit_px
+    cell = max(_SMALLEST_CELL_PX, _CELL_UNITS * board.unit_px)
     points = [np.empty((0, 2)), *points_px]
     if lines:
         a = np.concatenate([line[:-1] for line in lines])

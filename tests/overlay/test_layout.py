@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import astropy.units as u
@@ -22,9 +22,11 @@ from astropy.coordinates import (
 )
 from astropy.time import Time
 from astropy.utils import iers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from allsky360.model import Site
-from allsky360.overlay import OverlayError, OverlayOptions, OverlayScene, layout
+from allsky360.overlay import OverlayError, OverlayOptions, OverlayScene, burn_in, layout
 from allsky360.overlay.fit import fitted
 from allsky360.simulator.sky import SkySource
 from allsky360.simulator.source import ExposureRequest
@@ -317,3 +319,65 @@ def test_layout_is_repeatable_and_plain_json() -> None:
 def test_a_naive_instant_is_refused() -> None:
     with pytest.raises(ValueError, match="time zone"):
         layout(LENS, LA_PALMA, datetime(2026, 1, 1))
+
+
+def test_a_tiny_sky_in_a_large_frame_costs_no_more_than_any_other() -> None:
+    lens = LensModel(2000, 2000, 1000.0, 1000.0, 3.0)  # once asked for gigabytes
+    scene = layout(lens, LA_PALMA, WHEN, OverlayOptions(ecliptic=True))
+    assert scene.lines
+    assert burn_in(np.zeros((2000, 2000, 3), np.uint8), scene).any()
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    size=st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    centre=st.tuples(st.floats(-400, 800), st.floats(-400, 800)),
+    log_focal=st.floats(0.5, 4.0),
+    projection=st.sampled_from(["equidistant", "equisolid", "stereographic", "orthographic"]),
+    angles=st.tuples(st.floats(-360, 360), st.floats(-80, 80), st.floats(-60, 60)),
+    field=st.floats(5, 89),
+    latitude=st.sampled_from([-90.0, -52.0, 0.0, 35.0, 90.0]),
+    horizon=st.floats(-5, 85),
+    days=st.floats(0, 36_000),
+)
+def test_any_lens_anywhere_gives_a_scene_that_can_be_drawn(
+    size: tuple[int, int],
+    centre: tuple[float, float],
+    log_focal: float,
+    projection: str,
+    angles: tuple[float, float, float],
+    field: float,
+    latitude: float,
+    horizon: float,
+    days: float,
+) -> None:
+    lens = LensModel(
+        *size,
+        *centre,
+        10.0**log_focal,
+        projection,  # type: ignore[arg-type]
+        rotation_deg=angles[0],
+        tilt_north_deg=angles[1],
+        tilt_east_deg=angles[2],
+        max_theta_deg=field,
+    )
+    everything = {
+        name: True for name, f in OverlayOptions.model_fields.items() if f.default is False
+    }
+    options = OverlayOptions(designations_max_v=5.0, horizon_deg=horizon, **everything)
+    when = datetime(1950, 1, 1, tzinfo=UTC) + timedelta(days=days)
+    scene = layout(lens, Site("", latitude, 11.0), when, options)
+    for line in scene.lines:
+        assert np.isfinite(line.points).all()
+        assert len(line.points) >= 2
+    for text in scene.texts:
+        if text.kind != "block":
+            assert text.box[0] >= 0
+            assert text.box[3] <= size[1] - 1
+    out = burn_in(np.zeros((size[1], size[0], 3), np.uint8), scene)
+    assert out.shape == (size[1], size[0], 3)
+    json.dumps(scene.as_dict(), allow_nan=False)

@@ -117,7 +117,7 @@ def test_a_moon_that_does_not_cross_says_on_which_side_it_stays() -> None:
 @pytest.mark.parametrize("site", [LA_PALMA, SUTHERLAND, SVALBARD], ids=lambda s: s.name)
 def test_dark_stretches_have_neither_sun_nor_moon(site: Site) -> None:
     total = 0.0
-    for day in range(0, 30, 4):
+    for day in range(0, 30, 9):
         times = night_times(site, date(2026, 11, 1) + timedelta(days=day))
         grid = [times.begins + timedelta(minutes=5 * i) for i in range(289)]
         sun = altitudes_deg(site, grid, "Sun")
@@ -127,7 +127,7 @@ def test_dark_stretches_have_neither_sun_nor_moon(site: Site) -> None:
         assert (dark != mine).sum() <= 4  # samples beside an edge
         assert times.dark_h == pytest.approx(dark.sum() / 12, abs=0.35)
         total += times.dark_h
-    assert total > 10
+    assert total > 5
 
 
 @pytest.mark.parametrize(
