@@ -166,8 +166,14 @@ def _between(
         n = min(c + 1, last)
         b = above[n] + down * (under[n] - above[n])
         if a < one or b < one:
-            for x in range(edges[c], edges[c + 1]):
-                out[x] = a + across[x] * (b - a)
+            start, slope = edges[c], b - a
+            # Eight at a time: a loop of known length is one vector.
+            for e in range((edges[c + 1] - start) // 8):
+                to, at = out[start + 8 * e :], across[start + 8 * e :]
+                for i in range(8):
+                    to[i] = a + at[i] * slope
+            for x in range(start + (edges[c + 1] - start) // 8 * 8, edges[c + 1]):
+                out[x] = a + across[x] * slope
         a = b
 
 
@@ -207,10 +213,11 @@ def _merge(
             if busy[k, y]:
                 _between(keep[k], below[y], part_y[y], edges, part_x, part)
                 for x in range(w):
-                    enough = row[x] * inverse_ratio >= slack * bound[x]
-                    part[x] = one if (enough and seen[x] < half) else part[x]
-                    cover[x] = max(cover[x], part[x] * believed[x])
-                    believed[x] = part[x] * max(believed[x], floor)
+                    p = part[x]
+                    enough = one if row[x] * inverse_ratio >= slack * bound[x] else p
+                    p = enough if seen[x] < half else p
+                    cover[x] = max(cover[x], p * believed[x])
+                    believed[x] = p * max(believed[x], floor)
             else:
                 for x in range(w):
                     cover[x] = max(cover[x], believed[x])
