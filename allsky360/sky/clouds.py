@@ -36,6 +36,9 @@ KERNEL_DEG = 3.0
 STAR_SCATTER = 0.08
 """Calibration error of one star, a share of its light: flat, colour, variability, blends."""
 
+LOOSE_SIGMA = 0.15
+"""Error of the transparency from which a cell's stars tell nothing (few, Moon, twilight)."""
+
 UNDECIDED = 0.2
 """A cell whose chance of cloud lies within this of one half cannot be told: half clear, mostly."""
 
@@ -69,7 +72,9 @@ class CloudMap:
         Mean share of starlight let through, relative to clear air at that altitude, with its error;
         NaN where no star was used and in the texture method.
     cloud_chance
-        Chance of cloud, 0 to 1; 0.5 where unknown.
+        Chance that most of the cell is cloudy, 0 to 1; 0.5 where unknown.
+    raw_chance
+        The same before it was decided which cells can be told.
     state
         :class:`CellState`, int8.
     clear, cloudy, unknown
@@ -84,6 +89,7 @@ class CloudMap:
     transparency: Float
     transparency_sigma: Float
     cloud_chance: Float
+    raw_chance: Float
     state: NDArray[np.int8]
     clear: float
     cloudy: float
@@ -123,7 +129,7 @@ def clouds_from_stars(
         return nothing_known(cells)
     through, sigma, hidden = _transparency(photometry, cells)
     chance = hidden(1.0)
-    known = np.isfinite(sigma) & (np.abs(chance - 0.5) > UNDECIDED)
+    known = (np.nan_to_num(sigma, nan=9.0) < LOOSE_SIGMA) & (np.abs(chance - 0.5) > UNDECIDED)
     if lights is not None and lights.moon_altitude_deg > -1.0:
         moon = horizon_vectors(
             np.array(lights.moon_altitude_deg), np.array(lights.moon_azimuth_deg)
@@ -241,6 +247,7 @@ def _summed(
         transparency=through,
         transparency_sigma=sigma,
         cloud_chance=np.where(known, chance, 0.5),
+        raw_chance=chance,
         state=state,
         clear=float(area[known & ~cloudy].sum()),
         cloudy=float(area[cloudy].sum()),

@@ -32,18 +32,21 @@ Float = NDArray[np.float64]
 
 SEA_LEVEL_EXTINCTION = 0.22
 EXTINCTION_SIGMA = 0.08
-COLOUR_PRIOR = ((0.10, 0.30), (-0.03, 0.05))
+COLOUR_PRIOR = ((0.10, 0.30), (-0.04, 0.08))
 SECOND_ORDER_PRIOR = (-0.015, 0.012)
 """k2: mean and width; wide camera bands lie between V (0) and B (-0.03)."""
 
 MIN_STARS = 12
 """Clear stars without which no zero point is fitted."""
 
+MIN_SHARE = 0.06
+"""Share of the stars that must be clear: of many clouded ones a few agree by chance."""
+
 _CLOUD_MAG = 0.8  # mean dimming behind cloud
 _OUTLIERS, _OUTLIER_MAG = 0.02, 6.0
 _ROUNDS, _VEIL_ROUNDS = 14, 6
 _NEIGHBOUR_DEG, _VEIL_DEG = 6.0, 5.0
-_SCATTER = (0.015, 0.15)
+_SCATTER = (0.015, 0.20)
 _MAX_STARS = 900
 
 
@@ -158,7 +161,7 @@ def fit_zero_point(
     beta, weight, scatter, covariance = _without_veil(rows, design, beta, clear, scatter,
                                                       centre, width, cosine)  # fmt: skip
     count = int(np.sum(weight > 0.5))
-    if count < MIN_STARS:
+    if count < MIN_STARS or count < MIN_SHARE * weight.size:
         return None
     all_design, _, _ = _model(whole, thin, prior, fit_vignetting)
     dim = all_design @ beta - whole.y
@@ -277,7 +280,7 @@ def _without_veil(
         total = np.maximum(say.sum(axis=1), 1e-9)
         veil = say @ np.clip(dim, -1.0, 1.0) / total
         # What is left of a neighbourhood's mean by chance and by an imperfect flat.
-        slack = np.hypot(0.03, np.sqrt(np.sum(say**2 * sigma**2, axis=1)) / total)
+        slack = np.hypot(0.05, np.sqrt(np.sum(say**2 * sigma**2, axis=1)) / total)
         held = np.exp(-0.5 * (np.maximum(veil, 0.0) / slack) ** 2)
         chance = _chances(dim, sigma, np.full(dim.size, 0.8))[0]
         weight = chance * held
