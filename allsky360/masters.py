@@ -89,6 +89,7 @@ def read_master(path: Path) -> Master:
         noise_adu=_number(header, "FRNOISE"),
         date=str(header.get("DATE-OBS", "")).strip(),
         unstable=unstable,
+        egain=_number(header, "EGAIN") or None,
     )
 
 

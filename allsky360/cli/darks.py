@@ -39,6 +39,8 @@ def take(
     run_id = f"darks-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     with OwnerClient(f"http://{netloc(settings.owner.host, settings.owner.port)}") as owner:
         report = take_frames(owner, settings, order, run_id=run_id, keep=keep, tell=_event)
+    for made in report.built:
+        _built(made)
     _finish(report)
     if settings.processing.dark_root is None:
         typer.echo(f"set processing.dark_root = {str(master_folder(settings))!r} to apply them")
@@ -68,24 +70,16 @@ def build(
 @app.command("list")
 def list_masters() -> None:
     """List the masters at hand."""
-    from rich.console import Console
-    from rich.table import Table
-
     from allsky360.config import load_settings
     from allsky360.darks import master_folder
     from allsky360.masters import load_masters
 
     masters = load_masters(master_folder(load_settings()))
-    table = Table()
-    for name in ("file", "kind", "s", "gain", "offset", "C", "size", "frames", "noise", "date"):
-        table.add_column(name, overflow="fold")
     for m in masters.frames:
-        size = f"{m.pixels.shape[1]}x{m.pixels.shape[0]} b{m.binning}"
-        table.add_row(
-            m.name, m.kind, f"{m.exposure_s:g}", _number(m.gain), _number(m.offset),
-            _number(m.temperature_c), size, str(m.frames or "?"), _number(m.noise_adu), m.date,
-        )  # fmt: skip
-    Console().print(table)
+        size = f"{m.pixels.shape[1]}x{m.pixels.shape[0]} bin {m.binning}"
+        what = f"{m.kind:<4} {m.exposure_s:>9.6g} s  gain {_number(m.gain)}"
+        noise = f"{m.frames or '?'} frames of noise {_number(m.noise_adu)}"
+        typer.echo(f"{what}  {_number(m.temperature_c)} C  {size}  {noise}  {m.date}  {m.name}")
     typer.echo(f"{len(masters.frames)} masters")
 
 

@@ -42,8 +42,8 @@ class Master:
         "bias", "dark" or "flat".
     name
         File it came from.
-    exposure_s, gain, offset, temperature_c, binning
-        How it was taken; None when unknown.
+    exposure_s, gain, offset, temperature_c, binning, egain
+        How it was taken; None when unknown. ``egain`` is electrons per ADU.
     camera
         Device name, "" when unknown.
     frames
@@ -69,6 +69,7 @@ class Master:
     noise_adu: float | None = None
     date: str = ""
     unstable: NDArray[np.int64] | None = None
+    egain: float | None = None
 
     def array(self) -> NDArray[np.float32]:
         """Return the pixels, read now if they lie in a file."""

@@ -13,6 +13,11 @@ temperature
     the way from the colder to the warmer. A pixel takes ``(1-w) (m/m1) D1 + w (m/m2) D2``: linear
     in the pixels, so that noise about zero stays unbiased, where a logarithm would not.
     Nothing is extrapolated in temperature beyond :data:`TEMPERATURE_TOLERANCE_C`.
+gain
+    Automatic exposure leaves gains between those of the masters. Dark current is electrons, so
+    ``D`` of another gain is scaled by the ratio of electrons per ADU, up to :data:`STRETCH`, where
+    both are known and there is a bias of the dark's gain; the bias of the exposure's gain is
+    interpolated linearly between those of the next lower and the next higher gain.
 """
 
 from __future__ import annotations
@@ -34,6 +39,9 @@ TEMPERATURE_TOLERANCE_C = 2.0
 
 SAME_TEMPERATURE_C = 0.5
 """Darks this near need no interpolation: 5 %."""
+
+SAME_GAIN = 0.5
+"""Camera units within which two gains are one."""
 
 GAP_C = 20.0
 """Darks farther apart in temperature are not interpolated between."""
@@ -64,6 +72,7 @@ class Wanted:
     binning: int
     camera: str
     mosaic: bool
+    egain: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +120,7 @@ def pedestal_for(exposure: Exposure, masters: Masters) -> Pedestal:
             exposure.binning,
             exposure.camera,
             exposure.pattern is not None,
+            exposure.egain,
         ),
     )
 
@@ -121,7 +131,7 @@ def _pedestal_for(masters: Masters, wanted: Wanted) -> Pedestal:
     pixels = _combine(terms)
     defects = None
     if pixels.ndim == 2:
-        noise = max((m.noise_adu or 0.0 for _, m in terms if m.kind == "dark"), default=0.0)
+        noise = max((abs(f) * (m.noise_adu or 0.0) for f, m in terms), default=0.0)
         bad = find_hot(pixels, mosaic=wanted.mosaic, noise_adu=noise)
         for factor, master in terms:
             if master.kind == "dark" and master.unstable is not None and factor > 0.01:
@@ -149,23 +159,91 @@ def choose(masters: Masters, wanted: Wanted) -> tuple[Terms, list[str]]:
     """
     reasons: list[str] = []
     fitting = [m for m in masters.frames if m.kind != "flat" and _fits(m, wanted, reasons)]
-    bias = min(
-        (m for m in fitting if m.kind == "bias"),
-        key=lambda m: _apart(m.temperature_c, wanted.temperature_c),
-        default=None,
-    )
-    groups = _by_temperature([m for m in fitting if m.kind == "dark"])
+    same = [m for m in fitting if _apart(m.gain, wanted.gain) <= SAME_GAIN]
+    bias = _bias_of(same, wanted)
+    groups = _by_temperature([m for m in same if m.kind == "dark"])
     terms = _at_temperature(groups, bias, wanted, reasons) if groups else None
+    if terms is None:
+        terms = _at_other_gain(fitting, wanted, reasons)
     if terms is not None:
         return terms, []
-    if bias is not None:
+    reasons += [
+        f"{m.name} has gain {m.gain:g}, the exposure {wanted.gain:g}"
+        for m in fitting
+        if _apart(m.gain, wanted.gain) > SAME_GAIN and not any(m.name in r for r in reasons)
+    ]
+    base: Terms | None = [(1.0, bias)] if bias is not None else None
+    if base is None and wanted.gain is not None:
+        gains = {m.gain for m in fitting if m.kind == "bias" and m.gain is not None}
+        base = _bias_between(fitting, sorted(gains), wanted)
+    if base is not None:
         missing = [r for r in reasons if r]
         note = "No dark current was subtracted: " + "; ".join(missing) + "." if missing else ""
-        return [(1.0, bias)], [note] if note else []
+        return base, [note] if note else []
     raise MasterMismatch(
         f"No master frame fits an exposure of {wanted.exposure_s:g} s: {'; '.join(reasons)}.",
         mend="Take masters with these camera settings: 'allsky360 darks take'.",
     )
+
+
+def _bias_of(masters: Sequence[Master], wanted: Wanted) -> Master | None:
+    """Return the bias nearest in temperature."""
+    return min(
+        (m for m in masters if m.kind == "bias"),
+        key=lambda m: _apart(m.temperature_c, wanted.temperature_c),
+        default=None,
+    )
+
+
+def _at_other_gain(fitting: Sequence[Master], wanted: Wanted, reasons: list[str]) -> Terms | None:
+    """Scale the dark current of another gain; None, and why, where that is not sound."""
+    if wanted.gain is None:
+        return None
+    others = sorted(
+        {m.gain for m in fitting if m.gain is not None and _apart(m.gain, wanted.gain) > SAME_GAIN},
+        key=lambda gain: abs(gain - (wanted.gain or 0.0)),
+    )
+    pedestal = _bias_between(fitting, others, wanted)
+    for gain in others:
+        here = [m for m in fitting if m.gain == gain]
+        darks, bias = [m for m in here if m.kind == "dark"], _bias_of(here, wanted)
+        if not darks:
+            continue
+        egain = darks[0].egain
+        ratio = egain / wanted.egain if egain and wanted.egain else None
+        wrong = f"{darks[0].name} has gain {gain:g}, the exposure {wanted.gain:g}"
+        if ratio is None:
+            reasons.append(f"{wrong}, and electrons per ADU are not known of both")
+        elif ratio > STRETCH:
+            reasons.append(f"{wrong}: too far to be scaled")
+        elif bias is None:
+            reasons.append(f"{wrong}, and there is no bias of gain {gain:g}")
+        elif pedestal is None:
+            reasons.append(f"{wrong}, and there is no bias on either side of it")
+        else:
+            terms = _at_temperature(_by_temperature(darks), bias, wanted, reasons)
+            if terms is not None:
+                scaled = [(ratio * factor, master) for factor, master in terms]
+                return _gather([*scaled, (-ratio, bias), *pedestal])
+    return None
+
+
+def _bias_between(
+    fitting: Sequence[Master], gains: Sequence[float], wanted: Wanted
+) -> Terms | None:
+    """Bias of the exposure's gain: its own, or interpolated between its two neighbours."""
+    own = _bias_of([m for m in fitting if _apart(m.gain, wanted.gain) <= SAME_GAIN], wanted)
+    if own is not None:
+        return [(1.0, own)]
+    assert wanted.gain is not None
+    found = {g: _bias_of([m for m in fitting if m.gain == g], wanted) for g in gains}
+    known = {g: bias for g, bias in found.items() if bias is not None}
+    below = max((g for g in known if g < wanted.gain), default=None)
+    above = min((g for g in known if g > wanted.gain), default=None)
+    if below is None or above is None:
+        return None
+    share = (wanted.gain - below) / (above - below)
+    return [(1.0 - share, known[below]), (share, known[above])]
 
 
 def _at_temperature(
@@ -320,8 +398,6 @@ def _fits(master: Master, wanted: Wanted, reasons: list[str]) -> bool:
         wrong = f"is {_size(master.pixels.shape)}, the exposure {_size(wanted.shape)}"
     elif master.binning != wanted.binning:
         wrong = f"is binned {master.binning}, the exposure {wanted.binning}"
-    elif _apart(master.gain, wanted.gain) > 0.5:
-        wrong = f"has gain {master.gain:g}, the exposure {wanted.gain:g}"
     elif _apart(master.offset, wanted.offset) > 0.5:
         wrong = f"has offset {master.offset:g}, the exposure {wanted.offset:g}"
     elif master.camera and wanted.camera and master.camera != wanted.camera:

@@ -111,6 +111,50 @@ def test_time_and_temperature_at_once() -> None:
     assert abs(mean) < 0.3
 
 
+def at_gain(kind: Any, exposure_s: float, gain: float, *, egain: bool = True) -> Master:
+    def pixels(seed: int) -> np.ndarray:
+        request = ExposureRequest(WHEN, exposure_s, gain, temperature_c=10.0, frame_type=kind)
+        return SENSOR.read_out(None, request, np.random.default_rng(seed + int(gain)))
+
+    made = stack(lambda: (pixels(s) for s in range(20)))
+    return Master(
+        made.mean, kind, f"{kind}-g{gain:g}", exposure_s, gain, 30.0, 10.0, camera="Sim",
+        noise_adu=made.noise, egain=SENSOR.description.egain(gain) if egain else None,
+    )  # fmt: skip
+
+
+def test_dark_current_is_scaled_between_gains() -> None:
+    """Automatic exposure sets gains that no master has."""
+    egain = SENSOR.description.egain(150.0)
+    exposure = replace(readout("light", 60.0, 10.0, 1), gain=150.0, egain=egain)
+    dark, low, high = (
+        at_gain("dark", 240.0, 200.0),
+        at_gain("bias", 0, 0.0),
+        at_gain("bias", 0, 200),
+    )
+    result = pedestal_for(exposure, Masters((dark, low, high)))
+    truth = SENSOR.dark_map * SENSOR.dark_e_per_s(10.0) * 60.0 / egain
+    mean, scatter = residual(result.pixels, truth)
+    assert abs(mean) < 0.03 * truth.mean()
+    assert scatter < 5.0
+    factors = {u.split(" x ")[0]: float(u.split(" x ")[1]) for u in result.used}
+    assert sum(factors.values()) == pytest.approx(1.0, abs=1e-3)
+    bias_alone = pedestal_for(exposure, Masters((low, high)))
+    assert bias_alone.used == ("bias-g0 x 0.25", "bias-g200 x 0.75")
+    assert abs(np.median(bias_alone.pixels) - PEDESTAL) < 1.5
+    for frames, reason in (
+        ((replace(dark, egain=None), low, high), "electrons per ADU are not known of both"),
+        ((dark, high), "no bias on either side"),
+        ((dark, low), "no bias of gain 200"),
+        ((at_gain("dark", 60.0, 0.0), low, high), "has gain 0, the exposure 150: too far"),
+    ):
+        try:
+            said = pedestal_for(exposure, Masters(frames)).notes[0]  # the biases still serve
+        except MasterMismatch as error:
+            said = error.message
+        assert reason in said
+
+
 @pytest.mark.parametrize(
     ("frames", "exposure_s", "celsius", "reason"),
     [
