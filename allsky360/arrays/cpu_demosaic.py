@@ -6,6 +6,7 @@ What is computed is defined, and explained, in :func:`allsky360.arrays.generic.d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,23 +146,37 @@ def _emit(
 
 
 @compiled
-def _widen(mosaic: Floats, y: int, reach: int, scratch: Floats, out: Floats) -> None:
-    """Maximum over the square of ``reach`` pixels around every pixel of row ``y``."""
-    h, w = mosaic.shape
-    middle = scratch[reach : reach + w]
-    middle[:] = mosaic[fold(y, h)]
-    for j in range(1, reach + 1):
-        above, below = mosaic[fold(y - j, h)], mosaic[fold(y + j, h)]
-        for x in range(w):
-            middle[x] = max(middle[x], max(above[x], below[x]))
-    for i in range(1, reach + 1):
-        scratch[reach - i] = middle[fold(-i, w)]
-        scratch[reach + w - 1 + i] = middle[fold(w - 1 + i, w)]
-    out[:w] = scratch[:w]
-    for i in range(1, 2 * reach + 1):
-        shifted = scratch[i : i + w]
-        for x in range(w):
-            out[x] = max(out[x], shifted[x])
+def _flag(source: Floats, clip: float, some: bool, out: Any) -> None:
+    """Mark the saturated samples of a row; ``some`` says whether there are any."""
+    if not some:
+        out[:] = np.uint8(0)
+        return
+    for x in range(source.size):
+        out[x] = np.uint8(source[x] >= clip)
+
+
+@compiled
+def _near(flags: Any, y: int, reach: int, any_row: Any, eights: Any, out: Any) -> int:
+    """Columns within ``reach`` of a saturated sample of rows ``y - reach`` to ``y + reach``."""
+    w = out.size
+    word = eights[RING]
+    word[:] = np.uint64(0)
+    for k in range(-reach, reach + 1):
+        slot = (y + k) % RING
+        if any_row[slot]:
+            row = eights[slot]
+            for i in range(word.size):
+                word[i] |= row[i]
+    together, count, following = flags[RING], 0, 0
+    for i in range(word.size):
+        if word[i]:
+            for x in range(8 * i, 8 * i + 8):
+                if together[x]:
+                    for c in range(max(following, x - reach), min(x + reach + 1, w)):
+                        out[count] = c
+                        count += 1
+                    following = min(x + reach + 1, w)
+    return count
 
 
 @compiled
@@ -222,7 +237,9 @@ def _edge_aware(
     q, eh, ev, uh, uv, d = rings[0], rings[1], rings[2], rings[3], rings[4], rings[5]
     rows = np.zeros((3, n), np.float32)
     sh, sv, change = rows[0], rows[1], rows[2]
-    wide = np.empty(w, np.float32)
+    flags = np.zeros((RING + 1, (w + 7) // 8 * 8), np.uint8)
+    eights = flags.view(np.uint64)
+    columns = np.empty(w, np.int64)
     saturates = np.zeros(RING, np.bool_)
     floor = np.float32(81.0) * noise * noise + np.float32(1e-12)
     slack = np.float32(3.0) * noise
@@ -236,6 +253,7 @@ def _edge_aware(
         even = own if (rx % 2 == 0) == red_row else one
         odd = one if (rx % 2 == 0) == red_row else own
         saturates[t % RING] = _load(source, even, odd, q[t % RING]) >= clip
+        _flag(source, clip, saturates[t % RING], flags[t % RING])
         if t < y0 - 1:
             continue
         j = (t - 2) % RING
@@ -266,17 +284,15 @@ def _edge_aware(
             q[y % RING][4 : n - 4], q[(y - 1) % RING][5 : n - 5], q[(y + 1) % RING][5 : n - 5],
             slack, difference[5 : n - 5],
         )  # fmt: skip
-        near = False
-        for k in range(-4, 5):
-            near |= saturates[(y + k) % RING]
-        if near:
-            _widen(mosaic, y, 4, change, wide)
+        count = _near(flags, y, 4, saturates, eights, columns)
+        if count:
             folded = fold(y, h)
             red_row = (y - ry) % 2 == 0
             own = red if red_row else blue
-            start = rx % 2 if red_row else (rx + 1) % 2
-            for x in range(start, w, 2):
-                if wide[x] >= clip:
+            cell = cells[0 if red_row else 1]
+            for k in range(count):
+                x = columns[k]
+                if cell[x] > 0:
                     difference[PAD + x] = _local(mosaic, folded, x, own, noise, clip)
             difference[PAD - 1] = difference[PAD + fold(-1, w)]
             difference[PAD + w] = difference[PAD + fold(w, w)]
@@ -292,14 +308,9 @@ def _edge_aware(
             d[y % RING][PAD - 1 : PAD + w + 1], d[(y + 1) % RING][PAD - 1 : PAD + w + 1],
             cell, own, one / own, one / other, target, a, b,
         )  # fmt: skip
-        near = False
-        for k in range(-2, 3):
-            near |= saturates[(y + k) % RING]
-        if near:
-            _widen(mosaic, y, 2, change, wide)
-            for x in range(w):
-                if wide[x] >= clip:
-                    _plain(mosaic, y, x, cell[x] > 0, own, other, target, a, b)
+        for k in range(_near(flags, y, 2, saturates, eights, columns)):
+            x = columns[k]
+            _plain(mosaic, y, x, cell[x] > 0, own, other, target, a, b)
 
 
 @compiled
