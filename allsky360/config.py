@@ -206,7 +206,7 @@ class ProcessingSettings(Section):
     )
     white_balance: WhiteBalanceSettings = Field(default_factory=WhiteBalanceSettings)
     tone_time_s: float = Field(
-        90.0, ge=0, le=3600, description="Time in which the picture's tone follows the sky."
+        1800.0, ge=0, le=86400, description="Time in which the picture's tone follows the sky."
     )
     profile: Literal["auto", "clear", "moonlit", "cloudy", "day"] = Field(
         "auto", description="Steps the picture is made by; auto follows Sun, Moon and clouds."

@@ -198,7 +198,7 @@ def _previous_tone(archive: Archive, ref: FrameRef) -> Tone | None:
 
 
 def sky_hints(site: Site | None, when: datetime) -> SkyHints:
-    """Return what the calendar says about the sky: how much the Moon lights it.
+    """Return what the calendar says about the sky: the Sun, and how much the Moon lights it.
 
     A full Moon lights the sky about ten times as much as a half Moon; its light grows with
     altitude until about 30 degrees.
@@ -213,7 +213,8 @@ def sky_hints(site: Site | None, when: datetime) -> SkyHints:
         log.warning("the Moon is not known: %s", error)
         return SkyHints()
     height = min(max((moon.moon_altitude_deg + 1.0) / 31.0, 0.0), 1.0)
-    return SkyHints(moonlight=height * moon.moon_illumination**3)
+    moonlight = height * moon.moon_illumination**3
+    return SkyHints(moonlight, sun_altitude_deg=moon.sun_altitude_deg)
 
 
 def _site_or_none(settings: Settings) -> Site | None:

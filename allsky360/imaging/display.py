@@ -24,6 +24,7 @@ from allsky360.imaging.parameters import ChainParameters, ProfileStep
 from allsky360.imaging.scene import full_mask, luminance_of
 from allsky360.imaging.steps import StepLog
 from allsky360.imaging.tone import (
+    SLEW,
     TONE_VERSION,
     Tone,
     daylight_of,
@@ -45,7 +46,7 @@ Watcher = Callable[[str, Array], None]
 
 @dataclass(frozen=True)
 class SkyHints:
-    """What the caller knows about the sky: 0 to 1 each.
+    """What the caller knows about the sky; shares from 0 to 1.
 
     Attributes
     ----------
@@ -53,10 +54,18 @@ class SkyHints:
         0 without a Moon, 1 with a full Moon well up.
     cloudiness
         Covered share of the sky.
+    sun_altitude_deg
+        Altitude of the Sun, None where it is not known.
     """
 
     moonlight: float = 0.0
     cloudiness: float = 0.0
+    sun_altitude_deg: float | None = None
+
+    @property
+    def dark(self) -> bool:
+        """Whether the Sun has no part in the sky's brightness."""
+        return self.sun_altitude_deg is not None and self.sun_altitude_deg < -15.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +108,13 @@ def render_picture(
     """
     with log.step("tone", TONE_VERSION, time_s=parameters.tone_time_s) as note:
         measured, offset = measure_tone(frame, parameters)
-        smooth = smooth_tone(measured, tone, parameters.tone_time_s)
+        hints = hints or SkyHints()
+        new = share_of_new(measured, tone, parameters.tone_time_s, steady=hints.dark)
+        smooth = smooth_tone(measured, tone, new)
         daylight = daylight_of(smooth, frame.reference)
         unit = light_per_unit(frame.reference, parameters.gain_unit_db)
         sky = math.exp(smooth.radiance) / unit
-        weights = profile_weights(parameters.profile, daylight, hints or SkyHints())
+        weights = profile_weights(parameters.profile, daylight, hints)
         note |= {"daylight": daylight, "sky": sky, "gains": list(smooth.gains), "profiles": weights}
     with log.step("balance", VERSION):
         base = balance(
@@ -116,13 +127,13 @@ def render_picture(
     conditions = Conditions(daylight, frame.sky_noise / sky, full, max(frame.full_scale, 1.0))
     scale = 1.0 / (frame.full_well_adu * sky)
     noise = NoiseModel(frame.noise.read_var * scale**2, frame.noise.shot * scale)
-    new = share_of_new(smooth.time, tone, parameters.tone_time_s)
     sky_mask = full_mask(frame.scene, frame.image.shape[:2]) if mask is None else to_host(mask)
+    slew = SLEW if hints.dark and new < 1.0 else math.inf
     states: dict[str, State] = {}
     image = None
     for name, weight in weights.items():
         light = math.exp(smooth.radiance)
-        run = _Run(name, conditions, noise, mask, sky_mask, tone, new, light, log, watch)
+        run = _Run(name, conditions, noise, mask, sky_mask, tone, new, slew, light, log, watch)
         picture = run.steps(base, parameters.profiles[name])
         states |= run.states
         if image is None:
@@ -180,6 +191,7 @@ class _Run:
     sky: NDArray[np.bool_] | None
     tone: Tone | None
     new: float
+    slew: float
     light: float
     log: StepLog
     watch: Watcher | None
@@ -212,8 +224,11 @@ class _Run:
 
     def _smooth(self, key: str, measured: State) -> State:
         """Smooth a filter's state in time; it is kept per unit of light, not of this exposure."""
-        old = self.tone.states.get(key) if self.tone is not None else None
-        kept = smooth_state(measured, old, self.new, self.light)
+        states = self.tone.states if self.tone is not None else {}
+        # A profile that begins takes over from the one before.
+        same = (v for k, v in states.items() if k.rsplit("/", 1)[1] == key.rsplit("/", 1)[1])
+        old = states.get(key) or next(same, None)
+        kept = smooth_state(measured, old, self.new, self.light, slew=self.slew)
         self.states[key] = kept
         return {
             k: v if k.startswith("share_") else [x / self.light for x in v] for k, v in kept.items()

@@ -57,7 +57,7 @@ class ChainParameters:
     white_balance: Literal["manual", "grey-sky"] = "grey-sky"
     red: float = 1.35
     blue: float = 1.65
-    tone_time_s: float = 90.0
+    tone_time_s: float = 1800.0
     profile: str = "auto"
     profiles: Mapping[str, tuple[ProfileStep, ...]] = field(default_factory=default_profiles)
 

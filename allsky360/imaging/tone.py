@@ -28,6 +28,15 @@ TONE_VERSION = 3
 FORGET_S = 900.0
 """After a gap as long as this the picture starts afresh."""
 
+NEAR = 0.5
+"""Distance of the sky from the tone, in e-folds, from which the tone hurries after it."""
+
+SLEW = 0.004
+"""Largest change of the tone from frame to frame at night, e-folds: 0.3 % in the picture."""
+
+LOST = 2.5
+"""Distance, in e-folds, that no cloud and no Moon makes: the tone belongs to another sky."""
+
 NIGHT_RADIANCE, DAY_RADIANCE = -2.5, 0.0
 """log10 of sky level (full wells per second at gain 0) where night ends and day begins.
 
@@ -126,30 +135,49 @@ def daylight_of(tone: Tone, reference: Exposure) -> float:
     return daylight_share(tone.radiance / math.log(10.0)) if knows_exposure(reference) else 0.0
 
 
-def share_of_new(time: datetime, previous: Tone | None, time_s: float) -> float:
-    """Return the weight of a new measurement against the previous frame's: 1 to start afresh."""
-    if previous is None or time_s <= 0:
+def share_of_new(
+    measured: Tone, previous: Tone | None, time_s: float, *, steady: bool = False
+) -> float:
+    """Return the weight of a new measurement against the previous frame's: 1 to start afresh.
+
+    An exponential follower whose time constant is ``time_s`` while the sky is near the tone, and
+    shrinks with the fourth power of the distance beyond half an e-fold, so that twilight is
+    followed with about one EV of delay. At night ("steady") it never moves faster than ``SLEW`` a
+    frame: clouds and the rising Moon brighten the sky in the picture, as they do for the eye,
+    instead of darkening everything else.
+    """
+    if previous is None or time_s <= 0 or len(previous.gains) != len(measured.gains):
         return 1.0
-    gap = (time - previous.time).total_seconds()
-    return 1.0 - math.exp(-gap / time_s) if 0.0 < gap < FORGET_S else 1.0
+    gap = (measured.time - previous.time).total_seconds()
+    if not 0.0 < gap < FORGET_S:
+        return 1.0
+    away = abs(measured.radiance - previous.radiance)
+    share = 1.0 - math.exp(-gap / time_s * (1.0 + (away / NEAR) ** 4))
+    return min(share, SLEW / max(away, 1e-9)) if steady and away < LOST else share
 
 
-def smooth_tone(measured: Tone, previous: Tone | None, time_s: float) -> Tone:
-    """Move from the previous frame's tone towards the measured one."""
-    a = share_of_new(measured.time, previous, time_s)
-    if previous is None or a == 1.0 or len(previous.gains) != len(measured.gains):
+def smooth_tone(measured: Tone, previous: Tone | None, share: float) -> Tone:
+    """Move from the previous frame's tone towards the measured one by a share of the way."""
+    if previous is None or share == 1.0:
         return measured
     return Tone(
         measured.time,
-        previous.radiance + a * (measured.radiance - previous.radiance),
+        previous.radiance + share * (measured.radiance - previous.radiance),
         tuple(
-            math.exp((1.0 - a) * math.log(old) + a * math.log(new))
+            math.exp((1.0 - share) * math.log(old) + share * math.log(new))
             for old, new in zip(previous.gains, measured.gains, strict=True)
         ),
     )
 
 
-def smooth_state(measured: State, previous: State | None, share: float, light: float) -> State:
+def smooth_state(
+    measured: State,
+    previous: State | None,
+    share: float,
+    light: float,
+    *,
+    slew: float = math.inf,
+) -> State:
     """Bring a filter's numbers to a unit of light and move towards them.
 
     Parameters
@@ -162,6 +190,8 @@ def smooth_state(measured: State, previous: State | None, share: float, light: f
         Weight of the new numbers.
     light
         Light that an image value of 1 stands for.
+    slew
+        Largest change of a number, as a share of the largest of its list.
 
     Returns
     -------
@@ -174,5 +204,8 @@ def smooth_state(measured: State, previous: State | None, share: float, light: f
         old = (previous or {}).get(key, new)
         if len(old) != len(new):
             old = new
-        kept[key] = [o + share * (n - o) for o, n in zip(old, new, strict=True)]
+        most = slew * max(abs(v) for v in [*old, 1e-30])
+        kept[key] = [
+            o + min(max(share * (n - o), -most), most) for o, n in zip(old, new, strict=True)
+        ]
     return kept

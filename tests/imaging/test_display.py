@@ -71,5 +71,6 @@ def test_states_are_smoothed_from_frame_to_frame() -> None:
     after = develop(Bracket((frame(1, sky=8000.0),)), parameters, tone=first.tone)
     key = next(k for k in first.tone.states if k.endswith("stretch"))
     old, new, mixed = (d.tone.states[key]["sky"][0] for d in (first, alone, after))
-    share = 1.0 - np.exp(-30.0 / 300.0)
+    away = (alone.tone.radiance - first.tone.radiance) / 0.5
+    share = 1.0 - np.exp(-30.0 / 300.0 * (1.0 + away**4))
     assert mixed == pytest.approx(old + share * (new - old), rel=0.02)

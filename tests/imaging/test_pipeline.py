@@ -19,7 +19,14 @@ from allsky360.imaging.calibrate import Master, Masters
 from allsky360.imaging.encode import encode_jpeg
 from allsky360.imaging.parameters import ChainParameters, parameters_from
 from allsky360.imaging.pipeline import Developed, develop
-from allsky360.imaging.tone import Tone, daylight_share, smooth_state, smooth_tone
+from allsky360.imaging.tone import (
+    SLEW,
+    Tone,
+    daylight_share,
+    share_of_new,
+    smooth_state,
+    smooth_tone,
+)
 from allsky360.imaging.white_balance import NIGHT_TINT, grey_gains, mix_gains, night_gains
 from allsky360.model import Bracket, Exposure, Site
 
@@ -242,11 +249,30 @@ def test_gains_and_daylight() -> None:
 def test_tone_smoothing_forgets_after_gaps() -> None:
     old = Tone(WHEN, 0.0, (1.0, 1.0, 1.0))
     new = Tone(WHEN + timedelta(seconds=90), 1.0, (2.0, 1.0, 1.0), {"a": {"b": [1.0]}})
-    mixed = smooth_tone(new, old, 90.0)
-    assert mixed.radiance == pytest.approx(1 - np.exp(-1))
-    assert smooth_tone(replace(new, time=WHEN + timedelta(hours=1)), old, 90.0).radiance == 1.0
-    assert smooth_tone(replace(new, time=WHEN - timedelta(seconds=1)), old, 90.0).radiance == 1.0
-    assert smooth_tone(replace(new, gains=(1.0,)), old, 90.0).gains == (1.0,)
+    # Two NEARs away: 1 + 2^4 times as fast.
+    assert share_of_new(new, old, 90.0) == pytest.approx(1 - np.exp(-17))
+    close = share_of_new(replace(new, radiance=0.1), old, 90.0)
+    assert close == pytest.approx(1 - np.exp(-(1 + 0.2**4)))
+    assert share_of_new(replace(new, time=WHEN + timedelta(hours=1)), old, 90.0) == 1.0
+    assert share_of_new(replace(new, time=WHEN - timedelta(seconds=1)), old, 90.0) == 1.0
+    assert share_of_new(replace(new, gains=(1.0,)), old, 90.0) == 1.0
+    mixed = smooth_tone(new, old, 0.25)
+    assert mixed.radiance == 0.25
+    assert mixed.gains[0] == pytest.approx(2**0.25)
+
+
+def test_tone_is_steady_at_night_unless_it_is_lost() -> None:
+    old = Tone(WHEN, 0.0, (1.0, 1.0, 1.0))
+    moonrise = Tone(WHEN + timedelta(seconds=30), 1.3, (1.0, 1.0, 1.0))
+    share = share_of_new(moonrise, old, 1800.0, steady=True)
+    assert share * 1.3 == pytest.approx(SLEW)
+    assert share_of_new(moonrise, old, 1800.0) > 10 * share
+    lost = replace(moonrise, radiance=3.0)
+    assert share_of_new(lost, old, 1800.0, steady=True) == share_of_new(lost, old, 1800.0) > 0.9
+
+
+def test_tone_is_plain_json() -> None:
+    new = Tone(WHEN, 1.0, (2.0, 1.0, 1.0), {"a": {"b": [1.0]}})
     assert Tone.from_json(json.loads(json.dumps(new.to_json()))) == new
 
 
