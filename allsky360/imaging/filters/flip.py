@@ -30,7 +30,17 @@ def flip(
         Not used.
     """
     axes = tuple(axis for axis, wanted in ((0, vertical), (1, horizontal)) if wanted)
-    return contiguous(namespace(image).flip(image, axis=axes)) if axes else image
+    return turned_over(image, axes) if axes else image
+
+
+def turned_over(image: Array, axes: tuple[int, ...]) -> Array:
+    """Return ``(H, W, C)`` with rows (axis 0), columns (1) or both in reverse."""
+    if isinstance(image, np.ndarray):
+        import cv2
+
+        code = -1 if len(axes) == 2 else axes[0]
+        return cv2.flip(image, code, dst=np.empty(image.shape, image.dtype)).reshape(image.shape)
+    return namespace(image).flip(image, axis=axes)
 
 
 def affine(

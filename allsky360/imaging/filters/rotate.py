@@ -21,7 +21,7 @@ import numpy as np
 from allsky360.arrays import Array, namespace, remap
 from allsky360.arrays.dispatch import body_for
 from allsky360.imaging.filters.filter import Filter
-from allsky360.imaging.filters.flip import contiguous
+from allsky360.imaging.filters.flip import turned_over
 from allsky360.imaging.filters.geometry import Affine, Shape, invert
 
 LOBES = 4
@@ -52,12 +52,10 @@ def rotate(
     quarters = _quarters(angle_deg)
     if quarters == 0:
         return image
-    xp = namespace(image)
+    if quarters == 2:
+        return turned_over(image, (0, 1))
     if quarters is not None:
-        if quarters == 2:
-            return contiguous(xp.flip(image, axis=(0, 1)))
-        turned = xp.permute_dims(image, (1, 0, 2))
-        return contiguous(xp.flip(turned, axis=0 if quarters == 1 else 1))
+        return body_for(image, cpu=_quarter_cpu, generic=_quarter_generic)(image, quarters)
     matrix, _ = affine(image.shape[:2], angle_deg=angle_deg)
     return body_for(image, cpu=_turn_cpu, generic=_turn_generic)(image, matrix, interpolation)
 
@@ -84,6 +82,21 @@ def _quarters(angle_deg: float) -> int | None:
     """Quarter turns counterclockwise, None where the angle is not a multiple of 90."""
     turns, rest = divmod(angle_deg, 90.0)
     return int(turns) % 4 if rest == 0 else None
+
+
+def _quarter_cpu(image: Array, quarters: int) -> Array:
+    import cv2
+
+    h, w, channels = image.shape
+    how = cv2.ROTATE_90_COUNTERCLOCKWISE if quarters == 1 else cv2.ROTATE_90_CLOCKWISE
+    out = np.empty((w, h, channels), image.dtype)
+    return cv2.rotate(image, how, dst=out).reshape(out.shape)
+
+
+def _quarter_generic(image: Array, quarters: int) -> Array:
+    xp = namespace(image)
+    turned = xp.permute_dims(image, (1, 0, 2))
+    return xp.flip(turned, axis=0 if quarters == 1 else 1)
 
 
 def _turn_cpu(image: Array, matrix: Affine, interpolation: str) -> Array:
