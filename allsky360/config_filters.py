@@ -120,6 +120,47 @@ class MaskSettings(DisplayFilter):
     )
 
 
+class MedianSettings(LinearFilter):
+    """Removal of single defects that were left on the mosaic."""
+
+    amount: float = Field(1.0, ge=0, le=1, description="Share of the correction applied.")
+    size: Literal[3, 5] = Field(
+        3, description="Window; 5 also removes what debayering made of a hot pixel."
+    )
+    sigmas: float = Field(
+        6.0, ge=0, le=100, description="How far a defect stands out of the noise; 0: plain median."
+    )
+    channels: Literal["each", "luminance"] = Field(
+        "each", description="Each colour by itself, or brightness alone."
+    )
+    keep_stars: bool = Field(
+        True, description="Replace nothing that is spread and coloured like a star."
+    )
+
+
+class MultiscaleMedianSettings(LinearFilter):
+    """Removal of hot pixels and blotches, scale by scale."""
+
+    amounts: tuple[float, ...] = Field(
+        (0.7, 0.7, 0.7, 0.5),
+        min_length=1,
+        max_length=6,
+        description="Share of the noise taken away at 1, 2, 4, 8 pixels, each 0 to 1.",
+    )
+    threshold: float = Field(
+        2.5, ge=0.1, le=20, description="Sigmas up to which a detail is noise."
+    )
+    hot_sigmas: float = Field(
+        6.0, ge=0, le=100, description="Sigmas by which a hot pixel stands out; 0: leave them."
+    )
+    protect: float = Field(
+        4.5, ge=0.1, le=100, description="Sigmas from which a fine detail is a star or an edge."
+    )
+    protect_px: int = Field(
+        4, ge=0, le=16, description="Reach of protection around stars and edges, pixels."
+    )
+
+
 class RotateSettings(DisplayFilter):
     """Turning of the picture."""
 
@@ -212,6 +253,8 @@ class FilterSettings(Section):
     gradient: GradientSettings = Field(default_factory=GradientSettings)
     local_histogram: LocalHistogramSettings = Field(default_factory=LocalHistogramSettings)
     mask: MaskSettings = Field(default_factory=MaskSettings)
+    median: MedianSettings = Field(default_factory=MedianSettings)
+    multiscale_median: MultiscaleMedianSettings = Field(default_factory=MultiscaleMedianSettings)
     neutralise: NeutraliseSettings = Field(default_factory=NeutraliseSettings)
     rotate: RotateSettings = Field(default_factory=RotateSettings)
     gamma: GammaSettings = Field(default_factory=GammaSettings)

@@ -22,11 +22,10 @@ or trees do not count as noisy.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from allsky360.arrays import Array, namespace, to_host
+from allsky360.arrays import Array, namespace
 from allsky360.arrays.denoise import (
     Colour,
     Field,
@@ -40,20 +39,13 @@ from allsky360.arrays.denoise import (
     shrink,
     split_colour,
 )
-from allsky360.arrays.generic import on_device_of
 from allsky360.arrays.luminance import luminance
 from allsky360.arrays.wavelets import smooth, white_noise_sigmas
 from allsky360.imaging.filters.extend import extend_outward
 from allsky360.imaging.filters.filter import Filter, State
+from allsky360.imaging.filters.tiles import cut_tiles, fit_noise, quiet_shares
 from allsky360.imaging.noise import NoiseModel
 
-TILE = 128
-"""Side of a tile the noise is measured on, px."""
-TILES = 24
-MARGIN = 24
-"""Border of a tile that its neighbours on the canvas reach into, px."""
-QUIET = 0.25
-"""Quantile over the tiles that counts as the noise of the frame."""
 STEEPEST_LUMINANCE = (0.36, 0.47)
 STEEPEST_COLOUR = (9.0, 0.56)
 """Noise of a scale over that of the next finer one, at most; the last one is repeated.
@@ -63,7 +55,6 @@ crowded stars or cloud.
 """
 QUIET_BELOW = 0.5
 """Protection up to which a place counts as empty sky."""
-MAD = 1.4826
 
 
 def acdnr(
@@ -190,34 +181,30 @@ def measure_noise(
         "share_luminance", finest first; "share_red" and "share_blue", the pixel scale first; and
         "read_sigma", "shot" where no noise model was given.
     """
-    tiles, side = _tiles(image, mask)
-    levels = _levels(luminance(_canvas(tiles, side)), side, len(tiles))
-    flat = [_level_out(t) for t in tiles]
-    canvas = _canvas(flat, side)
+    tiles = cut_tiles(image, mask)
+    levels = tiles.medians(luminance(tiles.canvas()))
+    canvas = tiles.level().canvas()
     c0, c1, c2 = fine_planes(Source(canvas))
     found = {"share_luminance": [(c0 - c1, 1), (c1 - c2, 1)]}
-    half = c2[::2, ::2]
-    found["share_luminance"] += _details(half, range(1, scales_luminance - 1))
+    found["share_luminance"] += _details(c2[::2, ::2], range(1, scales_luminance - 1))
     if image.shape[-1] == 3:
         halves = split_colour(canvas, None)
         for name, plane, channel in (("share_red", halves.red, 0), ("share_blue", halves.blue, 2)):
             rough = canvas[..., channel] - canvas[..., 1] - double(plane, tuple(c0.shape))
             found[name] = [(rough, 1), *_details(plane, range(scales_chrominance))]
-    spreads = _spreads([p for planes in found.values() for p in planes], side, len(tiles))
+    spreads = tiles.spreads([p for planes in found.values() for p in planes])
     state: State = {}
     if noise is None:
-        noise = _fit(levels, spreads[0] / white_noise_sigmas(1)[0])
+        noise = fit_noise(levels, spreads[0] / white_noise_sigmas(1)[0])
         state = {"read_sigma": [float(np.sqrt(noise.read_var))], "shot": [noise.shot]}
-    expected = np.sqrt(noise.read_var + noise.shot * np.maximum(levels, 0.0))
     at = 0
     for name, planes in found.items():
-        rows = spreads[at : at + len(planes)] / np.maximum(expected, 1e-15)
+        shares = quiet_shares(spreads[at : at + len(planes)], levels, noise)
         at += len(planes)
-        values = np.quantile(rows, QUIET, axis=1)
         limits = STEEPEST_LUMINANCE if name == "share_luminance" else STEEPEST_COLOUR
-        for k in range(1, values.size):
-            values[k] = min(values[k], limits[min(k, len(limits)) - 1] * values[k - 1])
-        state[name] = [float(v) for v in values]
+        for k in range(1, len(shares)):
+            shares[k] = min(shares[k], limits[min(k, len(limits)) - 1] * shares[k - 1])
+        state[name] = shares
     return state
 
 
@@ -237,122 +224,6 @@ def _smooths(plane: Array, levels: range) -> list[Array]:
 def _details(half: Array, levels: range) -> list[tuple[Array, int]]:
     planes = _smooths(half, levels)
     return [(a - b, 2) for a, b in pairwise(planes)]
-
-
-def _tiles(image: Array, mask: Array | None) -> tuple[list[Array], int]:
-    """Cut tiles all inside the mask, spread over it; smaller ones where none fits."""
-    h, w = image.shape[:2]
-    step = 8
-    small = None if mask is None else to_host(mask[::step, ::step]).astype(bool)
-    side = min(TILE, h // 2 * 2, w // 2 * 2)
-    while side >= 32:
-        corners = []
-        for y in _starts(h, side):
-            for x in _starts(w, side):
-                part = (
-                    None
-                    if small is None
-                    else small[
-                        -(-y // step) : (y + side - 1) // step + 1,
-                        -(-x // step) : (x + side - 1) // step + 1,
-                    ]
-                )
-                if part is None or part.all():
-                    corners.append((y, x))
-        if corners:
-            count = min(TILES, len(corners))
-            chosen = [corners[round(i)] for i in np.linspace(0, len(corners) - 1, count)]
-            return [image[y : y + side, x : x + side, ...] for y, x in chosen], side
-        side //= 2
-    side = min(TILE, h, w)
-    top, left = (h - side) // 2, (w - side) // 2
-    return [image[top : top + side, left : left + side, ...]], side
-
-
-def _starts(n: int, side: int) -> list[int]:
-    count = max(1, min(12, n // side))
-    return sorted({int(i) // 2 * 2 for i in np.linspace(0, n - side, count)})
-
-
-def _level_out(tile: Array) -> Array:
-    """Take a tile's plane away, so that it meets its neighbours on the canvas without a step."""
-    xp = namespace(tile)
-    for axis in (0, 1):
-        n = tile.shape[axis]
-        ramp = np.arange(n, dtype=np.float32) - np.float32(0.5 * (n - 1))
-        ramp = ramp / np.float32(max(float(np.sum(ramp**2)), 1.0) ** 0.5)
-        along = on_device_of(tile, ramp.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1)))
-        line = xp.mean(tile, axis=1 - axis, keepdims=True)
-        tile = tile - along * xp.sum(line * along, axis=axis, keepdims=True)
-    return tile - xp.mean(xp.mean(tile, axis=0, keepdims=True), axis=1, keepdims=True)
-
-
-def _columns(count: int) -> int:
-    return int(np.ceil(np.sqrt(count)))
-
-
-def _canvas(tiles: list[Array], side: int) -> Array:
-    """Put the tiles side by side, row by row; the first ones fill the last row up."""
-    xp = namespace(tiles[0])
-    columns = _columns(len(tiles))
-    rows = -(-len(tiles) // columns)
-    full = [tiles[i % len(tiles)] for i in range(rows * columns)]
-    lines = [xp.concat(full[i * columns : (i + 1) * columns], axis=1) for i in range(rows)]
-    return xp.concat(lines, axis=0)
-
-
-def _middles(plane: Array, side: int, count: int, step: int) -> Array:
-    """Return the inner pixels of each tile, one row a tile; a quarter of them is enough."""
-    xp = namespace(plane)
-    side = -(-side // step)
-    margin = min(MARGIN // step, side // 4)
-    columns = _columns(count)
-    stride = 1 if step > 1 or side < 64 else 2
-    cut = slice(margin, side - margin, stride)
-    rows = []
-    for i in range(count):
-        y, x = i // columns * side, i % columns * side
-        rows.append(xp.reshape(plane[y : y + side, x : x + side][cut, cut], (1, -1)))
-    return xp.concat(rows, axis=0)
-
-
-def _median(values: Array) -> Array:
-    xp = namespace(values)
-    return xp.sort(values, axis=1)[:, values.shape[1] // 2]
-
-
-def _levels(plane: Array, side: int, count: int) -> Any:
-    return to_host(_median(_middles(plane, side, count, 1))).astype(np.float64)
-
-
-def _spreads(planes: list[tuple[Array, int]], side: int, count: int) -> Any:
-    """Robust standard deviations, ``(planes, tiles)``."""
-    xp = namespace(planes[0][0])
-    found = [_median(xp.abs(_middles(p, side, count, step))) for p, step in planes]
-    return MAD * to_host(xp.stack(found)).astype(np.float64)
-
-
-def _fit(levels: Any, sigmas: Any) -> NoiseModel:
-    """Fit ``read_var + shot * level`` to the tiles; noise that grows with light where it cannot."""
-    variance, level = sigmas**2, np.maximum(levels, 0.0)
-    middle = float(np.median(variance))
-    if np.ptp(level) < 0.3 * max(float(np.median(level)), 1e-12):
-        base = float(np.median(level))
-        return NoiseModel(0.0, middle / base) if base > 0 else NoiseModel(middle, 0.0)
-    keep = np.ones(level.shape, bool)
-    read, shot = middle, 0.0
-    for _ in range(4):
-        weight = 1.0 / np.maximum(read + shot * level, 1e-30)
-        design = np.stack([np.ones_like(level), level], axis=1) * weight[:, None]
-        read, shot = np.linalg.lstsq(design[keep], (variance * weight)[keep], rcond=None)[0]
-        if shot < 0:
-            read, shot = float(np.median(variance[keep])), 0.0
-        elif read < 0:
-            read, shot = 0.0, float(np.median((variance / np.maximum(level, 1e-12))[keep]))
-        keep = variance < 1.6 * (read + shot * level)
-        if keep.sum() < 4:
-            break
-    return NoiseModel(float(read), float(shot))
 
 
 FILTER = Filter(
