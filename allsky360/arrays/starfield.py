@@ -6,6 +6,7 @@ and the patch around each of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat
@@ -94,6 +95,21 @@ def patches(image: Array, x: Ints, y: Ints, radius: int) -> Floats:
         return np.empty((0, 2 * radius + 1, 2 * radius + 1), np.float32)
     out: Floats = body_for(image, cpu=_patches_cpu, generic=_patches_generic)(image, x, y, radius)
     return out
+
+
+def changed(image: Array, change: Callable[[Floats], None]) -> Array:
+    """Return a copy of an image after ``change`` added something to a host image in place.
+
+    On a device the change is made on zeros on the host and goes up once.
+    """
+    if isinstance(image, np.ndarray):
+        copy = image.copy()
+        change(copy)
+        return copy
+    xp = array_api_compat.array_namespace(image)
+    host = np.zeros(image.shape, np.float32)
+    change(host)
+    return image + xp.asarray(host, device=array_api_compat.device(image))
 
 
 def enlarge(grid: Floats, box: int, shape: tuple[int, int]) -> Floats:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from allsky360.arrays import starfield, to_host
+from allsky360.arrays import namespace, starfield, to_host
 
 Array = Any
 Floats = NDArray[np.float32]
@@ -68,7 +68,7 @@ def background_and_noise(
     mask
         ``(H, W)`` bool on the same device, True = sky. None takes every pixel.
     box
-        Cell size in pixels; default a 32nd of the shorter side, within 16 and 64.
+        Cell size in pixels; default a 32nd of the shorter side, within 32 and 64.
 
     Returns
     -------
@@ -79,20 +79,37 @@ def background_and_noise(
         raise ValueError(f"the background is measured on (H, W), got {plane.shape}")
     height, width = int(plane.shape[0]), int(plane.shape[1])
     size = box or default_box(height, width)
-    level, sigma, share = (to_host(a) for a in starfield.cell_statistics(plane, mask, size))
-    known = (share > 0.1) & np.isfinite(level) & np.isfinite(sigma)
+    level, _, share = _statistics(plane, mask, size)
+    known = (share > 0.1) & np.isfinite(level)
+    level = _completed(level, known)
+    # Once more without the slope, which would count as noise and tilts what lies beyond the rim.
+    good = namespace(plane).isfinite(plane)
+    mask = good if mask is None else good & mask
+    rest, sigma, _ = _statistics(starfield.flatten(plane, level, size), mask, size)
     return Background(
-        level=_completed(level, known),
+        level=level + _completed(rest, known),
         sigma=_completed(sigma, known),
-        known=np.asarray(known),
+        known=known,
         box=size,
         shape=(height, width),
     )
 
 
+def noise_on_grid(flat: Array, box: int) -> Floats:
+    """Return the noise of a plane without background, ``(gh, gw)`` float32 on the host."""
+    _, sigma, _ = _statistics(flat, None, box)
+    return _completed(sigma, np.isfinite(sigma))
+
+
+def _statistics(plane: Array, mask: Array | None, box: int) -> tuple[Floats, Floats, Floats]:
+    level, sigma, share = starfield.cell_statistics(plane, mask, box)
+    return to_host(level), to_host(sigma), to_host(share)
+
+
 def default_box(height: int, width: int) -> int:
     """Return the cell size for a frame: fine enough for its gradients, coarse enough for stars."""
-    return int(np.clip(min(height, width) // 32, 16, 64))
+    shorter = min(height, width)
+    return int(np.clip(shorter // 32, 32 if shorter >= 192 else 16, 64))
 
 
 def _completed(values: Floats, known: NDArray[np.bool_]) -> Floats:

@@ -1,4 +1,14 @@
-"""Finding stars on the measurement plane."""
+"""Finding stars on the measurement plane.
+
+A coarse grid of background and noise, a matched filter (a Gaussian of the stars' own width), local
+maxima, and measurement on small patches with neighbours taken off (:mod:`stars_measure`); then all
+of it once more on what is left, for stars that brighter ones hid. Width and profile of the stars'
+images are measured on the frame itself, the width by region: a fisheye is not equally sharp
+everywhere. What decides is the light under the filter against the noise there, or against the
+spread of the ring around it where that is larger: along horizons, cloud edges and glare.
+
+On a device the plane stays there; grids, lists of pixels and patches come down.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.arrays import gaussian, starfield
-from allsky360.sky.background import Background, background_and_noise, bilinear
-from allsky360.sky.stars_measure import Measured, measure
+from allsky360.sky.background import Background, background_and_noise, noise_on_grid
+from allsky360.sky.stars_measure import (
+    Measured,
+    gaussian_profile,
+    measure,
+    neighbours,
+    profile_of,
+    subtract,
+)
+from allsky360.sky.stars_noise import without_confusion
 
 Array = Any
 Double = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 SATURATED = 1
 HOT = 2
@@ -24,7 +43,12 @@ BLENDED = 16
 FWHM_PER_SIGMA = 2.3548200450309493
 FIRST_FWHM_PX = 2.6
 REDETECT_ABOVE = 0.15
-PSF_CELLS = 6
+PSF_CELLS = 8
+PROFILE_ABOVE = 40.0
+PROFILE_STARS = 12
+MISMATCH = 0.1
+TWIN_SIGMAS = 1.0
+WIDE, WIDE_ABOVE, WIDE_SATURATED = 1.7, 8.0, 5.0
 SATURATED_ABOVE = 127.0
 HOT_BELOW = 0.6
 TRAILED_RATIO = 1.6
@@ -47,7 +71,8 @@ class StarList:
     fwhm_px
         Full width at half maximum (geometric mean of both axes), pixels.
     snr
-        Of the fitted flux against the background's noise.
+        ``flux / flux_sigma``: against the background's noise, and the star's own photons where
+        ``electrons_per_unit`` was given.
     background
         Local level, plane unit.
     flags
@@ -75,14 +100,18 @@ class StarList:
 def find_stars(
     plane: Array,
     *,
-    sigma: float = 5.0,
+    sigma: float = 4.5,
     clipped: Array | None = None,
     mask: Array | None = None,
     fwhm_px: float | None = None,
     background: Background | None = None,
+    electrons_per_unit: float | None = None,
     max_stars: int = 50_000,
 ) -> StarList:
-    """Find stars.
+    """Find stars, brightest first.
+
+    Star-like light only: what is wider than about two star images is seen as its own surroundings.
+    A defect of one pixel that the chain left is listed and flagged :data:`HOT`.
 
     Parameters
     ----------
@@ -98,39 +127,78 @@ def find_stars(
         Width of the stars' images; measured on the frame when None.
     background
         Of this plane and mask, where the caller has it.
+    electrons_per_unit
+        Electrons of one plane unit (full well times the electrons of an ADU): adds the stars' own
+        photon noise to ``flux_sigma`` and ``snr``.
     max_stars
         Of more, the brightest are kept.
     """
     background = background or background_and_noise(plane, mask)
+    background = without_confusion(background)
     flat = starfield.flatten(plane, background.level, background.box, mask)
     found = _detected(flat, background, fwhm_px or FIRST_FWHM_PX, sigma, max_stars)
     if fwhm_px is None:
         seen = _typical_fwhm(found)
         if seen is not None and abs(np.log(seen / FIRST_FWHM_PX)) > REDETECT_ABOVE:
             found = _detected(flat, background, seen, sigma, max_stars)
-    found = _refined(flat, found)
-    return _listed(plane, found, background, clipped, mask)
+    found = _refined(flat, found, fwhm_px)
+    found = found.taken(_starlike(found, clipped))
+    found = _completed(flat, background, found, sigma, max_stars)
+    found = found.taken((found.significance >= sigma) & _starlike(found, clipped))
+    return _listed(plane, found, background, clipped, mask, electrons_per_unit)
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """Measured maxima of one pass, and the noise of the filtered plane at each."""
+    """Measured maxima, and what is known of the noise and of the stars' images at each.
+
+    ``noise`` is that of the plane filtered with ``filter_sigma``, ``pixel_noise`` the plane's.
+    """
 
     stars: Measured
+    x: Ints
+    y: Ints
     noise: Double
+    pixel_noise: Double
     psf_sigma: Double
-    px: NDArray[np.int64]
-    py: NDArray[np.int64]
+    filter_sigma: float
+    profile: Double
+    shape: tuple[int, int]
+    widths: Background | None = None
 
     @property
     def significance(self) -> Double:
-        """Filtered peak over the filtered plane's noise."""
-        per_flux = 1.0 / (4.0 * np.pi * self.psf_sigma**2)
-        return self.stars.fit * per_flux / self.noise
+        """Filtered light over its noise; the ring's spread counts as noise where it is larger."""
+        excess = np.maximum(1.0, self.stars.spread / self.pixel_noise)
+        # White noise under a window falls as its width.
+        noise = self.noise * excess * self.filter_sigma / self.psf_sigma
+        return np.asarray(self.stars.filtered / noise)
 
     def taken(self, index: Any) -> _Found:
-        rest = (getattr(self, f.name)[index] for f in fields(self)[1:])
-        return _Found(self.stars.taken(index), *rest)
+        """Return part of the stars."""
+        return replace(
+            self,
+            stars=self.stars.taken(index),
+            x=self.x[index],
+            y=self.y[index],
+            noise=self.noise[index],
+            pixel_noise=self.pixel_noise[index],
+            psf_sigma=self.psf_sigma[index],
+        )
+
+
+def _maxima(
+    flat: Array, background: Background, s: float, sigma: float, most: int
+) -> tuple[Ints, Ints, Double]:
+    """Return maxima of the filtered plane and its noise there."""
+    smooth = gaussian(flat, s)
+    noise = _noise_of(smooth, background, s)
+    x, y = starfield.local_maxima(smooth, noise.sigma, noise.box, sigma)
+    if x.size > most:
+        height = starfield.patches(smooth, x, y, 0)[:, 0, 0]
+        keep = np.sort(np.argsort(-height)[:most])
+        x, y = x[keep], y[keep]
+    return x, y, np.maximum(noise.evaluate(x, y)[1].astype(np.float64), 1e-30)
 
 
 def _detected(
@@ -138,29 +206,128 @@ def _detected(
 ) -> _Found:
     """Find maxima of the filtered plane and measure them with one width for all."""
     s = fwhm_px / FWHM_PER_SIGMA
-    smooth = gaussian(flat, s)
-    noise = replace(background, sigma=background_and_noise(smooth, box=background.box).sigma)
+    x, y, noise = _maxima(flat, background, s, sigma, most)
+    psf, profile = np.full(x.size, s), gaussian_profile()
+    stars = measure(starfield.patches(flat, x, y, _radius(s)), x, y, psf, profile, rounds=1)
+    pixel_noise = _pixel_noise(background, x, y)
+    return _Found(stars, x, y, noise, pixel_noise, psf, s, profile, background.shape)
+
+
+def _noise_of(smooth: Array, background: Background, s: float) -> Background:
+    """Return the noise of the filtered plane at the plane's level."""
+    sigma = noise_on_grid(smooth, background.box)
+    return without_confusion(replace(background, sigma=sigma), 4.0 * np.pi * s * s)
+
+
+def _pixel_noise(background: Background, x: Ints, y: Ints) -> Double:
+    return np.maximum(background.evaluate(x, y)[1].astype(np.float64), 1e-30)
+
+
+def _refined(flat: Array, found: _Found, fwhm_px: float | None) -> _Found:
+    """Measure again with the width and profile that stars have in each part of the frame."""
+    if not found.x.size:
+        return found
+    x, y = found.x, found.y
+    widths = _widths(found) if fwhm_px is None else None
+    psf = found.psf_sigma if widths is None else widths.evaluate(x, y)[0].astype(np.float64)
+    patches = starfield.patches(flat, x, y, _radius(float(np.median(psf))))
+    stars = measure(patches, x, y, psf, found.profile, start=found.stars, rounds=1)
+    found = replace(found, stars=stars, psf_sigma=psf, widths=widths)
+    bright = np.flatnonzero(_clear(found) & (found.significance > PROFILE_ABOVE))
+    if bright.size < PROFILE_STARS:
+        return found
+    part = stars.taken(bright)
+    profile = profile_of(patches[bright], part, psf[bright], x[bright], y[bright])
+    stars = measure(patches, x, y, psf, profile, start=stars, rounds=1)
+    return replace(found, stars=stars, profile=profile)
+
+
+def _completed(
+    flat: Array, background: Background, found: _Found, sigma: float, most: int
+) -> _Found:
+    """Look again with the stars taken off: what they hid, and noise without them."""
+    if not found.x.size:
+        return found
+    s = found.filter_sigma
+    rest = starfield.changed(
+        flat, lambda image: subtract(image, found.stars, found.psf_sigma, found.profile)
+    )
+    smooth = gaussian(rest, s)
+    noise = _noise_of(smooth, background, s)
     x, y = starfield.local_maxima(smooth, noise.sigma, noise.box, sigma)
-    if x.size > most:
-        height = starfield.patches(smooth, x, y, 0)[:, 0, 0]
-        keep = np.sort(np.argsort(-height)[:most])
-        x, y = x[keep], y[keep]
-    here = np.maximum(noise.evaluate(x, y)[1].astype(np.float64), 1e-30)
+    height = starfield.patches(smooth, x, y, 0)[:, 0, 0]
+    light = starfield.patches(flat, x, y, 1) - starfield.patches(rest, x, y, 1)
+    light = light.max(axis=(1, 2), initial=0.0)
+    new = np.flatnonzero(height > MISMATCH * light)
+    new = new[np.argsort(-height[new])[: max(most - found.x.size, 0)]]
+    x, y = np.concatenate([found.x, x[new]]), np.concatenate([found.y, y[new]])
     psf = np.full(x.size, s)
-    patches = starfield.patches(flat, x, y, _radius(s))
-    return _Found(measure(patches, x, y, psf, rounds=2), here, psf, x, y)
+    if found.widths is not None:
+        psf = found.widths.evaluate(x, y)[0].astype(np.float64)
+    else:
+        psf[: found.x.size] = found.psf_sigma
+    begin = found.stars.extended(x[found.x.size :], y[found.y.size :])
+    patches = starfield.patches(flat, x, y, _radius(float(np.median(psf))))
+    stars = measure(patches, x, y, psf, found.profile, start=begin, rounds=2)
+    here = np.maximum(noise.evaluate(x, y)[1].astype(np.float64), 1e-30)
+    pixel_noise = _pixel_noise(background, x, y)
+    all_ = replace(found, stars=stars, x=x, y=y, psf_sigma=psf, noise=here, pixel_noise=pixel_noise)
+    keep = (all_.significance >= 0.8 * sigma) & ~_twins(all_)
+    all_ = all_.taken(keep)
+    stars = measure(patches[keep], all_.x, all_.y, all_.psf_sigma, found.profile,
+                    start=all_.stars, rounds=1)  # fmt: skip
+    return replace(all_, stars=stars)
 
 
-def _refined(flat: Array, found: _Found) -> _Found:
-    """Measure again with the width that stars have in each part of the frame."""
-    psf = _psf_sigma(found)
-    x, y = found.px, found.py
-    patches = starfield.patches(flat, x, y, _radius(float(np.median(psf)) if psf.size else 1.0))
-    return replace(found, stars=measure(patches, x, y, psf), psf_sigma=psf)
+def _starlike(found: _Found, clipped: Array | None) -> NDArray[np.bool_]:
+    """Sources that may be stars: narrow across their trail, or faint, or saturated and not vast."""
+    _, short = _axes(found.stars)
+    ratio = short / found.psf_sigma
+    wide = ~(ratio < WIDE) & (found.significance > WIDE_ABOVE)
+    if clipped is not None and wide.any():
+        wide &= ~(_saturated(found, clipped) & (ratio < WIDE_SATURATED))
+    return np.asarray(~wide)
+
+
+def _saturated(found: _Found, clipped: Array) -> NDArray[np.bool_]:
+    around = starfield.patches(clipped, *_pixels(found.stars), _core(found))
+    return np.asarray(np.nanmax(around, axis=(1, 2), initial=0.0) > SATURATED_ABOVE)
+
+
+def _pixels(stars: Measured) -> tuple[Ints, Ints]:
+    return np.rint(stars.x).astype(np.int64), np.rint(stars.y).astype(np.int64)
+
+
+def _core(found: _Found) -> int:
+    """Radius of a star's image in whole pixels."""
+    if not found.x.size:
+        return 2
+    return max(2, round(FWHM_PER_SIGMA * float(np.median(found.psf_sigma))))
+
+
+def _axes(stars: Measured) -> tuple[Double, Double]:
+    """Return the long and the short sigma of each star's light; NaN where not measurable."""
+    half = 0.5 * (stars.mxx + stars.myy)
+    stretch = np.hypot(0.5 * (stars.mxx - stars.myy), stars.mxy)
+    return np.sqrt(half + stretch), np.sqrt(np.maximum(half - stretch, 1e-6))
+
+
+def _twins(found: _Found) -> NDArray[np.bool_]:
+    """Fainter ones of stars that came to lie on the same place."""
+    first, others = neighbours(found.x, found.y, 6.0)
+    of = np.repeat(np.arange(found.x.size), np.diff(first))
+    stars = found.stars
+    distance = np.hypot(stars.x[of] - stars.x[others], stars.y[of] - stars.y[others])
+    fainter = (stars.flux[of] < stars.flux[others]) | (
+        (stars.flux[of] == stars.flux[others]) & (of > others)
+    )
+    twin = np.zeros(found.x.size, bool)
+    twin[of[fainter & (distance < TWIN_SIGMAS * found.psf_sigma[of])]] = True
+    return twin
 
 
 def _radius(psf_sigma: float) -> int:
-    return int(np.clip(np.ceil(6.0 * psf_sigma), 5, 24))
+    return int(np.clip(np.ceil(5.2 * psf_sigma), 5, 24))
 
 
 def _clear(found: _Found) -> NDArray[np.bool_]:
@@ -178,27 +345,24 @@ def _typical_fwhm(found: _Found) -> float | None:
     return float(np.clip(np.median(width), NARROWEST_FWHM_PX, WIDEST_FWHM_PX))
 
 
-def _psf_sigma(found: _Found) -> Double:
-    """Return the width of star images at each star: the median of the clear ones nearest to it."""
+def _widths(found: _Found) -> Background | None:
+    """Return the sigma of star images on a coarse grid: the median of the clear ones around."""
     typical = _typical_fwhm(found)
     if typical is None:
-        return found.psf_sigma
+        return None
     clear = np.flatnonzero(_clear(found))
     width = np.clip(_fwhm(found.stars)[clear], 0.6 * typical, 2.0 * typical)
-    x, y = found.stars.x, found.stars.y
-    size = max(np.ptp(x), np.ptp(y), 1.0) / PSF_CELLS * 1.0001
-    left, top = x.min(), y.min()
-    cells = PSF_CELLS
-    grid = np.empty((cells, cells))
-    for j in range(cells):
-        for i in range(cells):
-            dx = x[clear] - left - (i + 0.5) * size
-            dy = y[clear] - top - (j + 0.5) * size
-            near = np.hypot(dx, dy) < size
-            few = near.sum() < 8
-            grid[j, i] = typical if few else float(np.median(width[near]))
-    local = bilinear(grid.astype(np.float32), (x - left) / size - 0.5, (y - top) / size - 0.5)
-    return np.asarray(local, np.float64) / FWHM_PER_SIGMA
+    x, y = found.stars.x[clear], found.stars.y[clear]
+    height_px, width_px = found.shape
+    box = -(-max(height_px, width_px) // PSF_CELLS)
+    grid = np.full((-(-height_px // box), -(-width_px // box)), typical, np.float32)
+    for j in range(grid.shape[0]):
+        for i in range(grid.shape[1]):
+            near = np.hypot(x - (i + 0.5) * box, y - (j + 0.5) * box) < box
+            if near.sum() >= 8:
+                grid[j, i] = np.median(width[near])
+    sigma = grid / np.float32(FWHM_PER_SIGMA)
+    return Background(sigma, sigma, np.ones(grid.shape, bool), box, found.shape)
 
 
 def _fwhm(stars: Measured) -> Double:
@@ -212,20 +376,26 @@ def _listed(
     background: Background,
     clipped: Array | None,
     mask: Array | None,
+    electrons_per_unit: float | None,
 ) -> StarList:
-    usable = (found.stars.fit > 0) & np.isfinite(found.stars.peak)
-    order = np.flatnonzero(usable)[np.argsort(-found.stars.fit[usable])]
+    usable = (found.stars.flux > 0) & np.isfinite(found.stars.peak)
+    order = np.flatnonzero(usable)[np.argsort(-found.stars.flux[usable])]
     found = found.taken(order)
-    stars, snr = found.stars, found.significance
+    stars = found.stars
+    variance = (stars.flux / found.significance) ** 2
+    if electrons_per_unit:
+        # Under a Gaussian window a star's own photons weigh 4/3 of their number.
+        variance = variance + 4.0 / 3.0 * stars.flux / electrons_per_unit
+    noise = np.sqrt(variance)
     level, _ = background.evaluate(stars.x, stars.y)
     return StarList(
         x=stars.x,
         y=stars.y,
-        flux=stars.fit,
-        flux_sigma=stars.fit / snr,
+        flux=stars.flux,
+        flux_sigma=noise,
         peak=stars.peak,
         fwhm_px=_fwhm(stars),
-        snr=snr,
+        snr=stars.flux / noise,
         background=level + stars.background,
         flags=_flags(found, plane, clipped, mask),
     )
@@ -236,23 +406,17 @@ def _flags(
 ) -> NDArray[np.uint16]:
     stars = found.stars
     fwhm_px = found.psf_sigma * FWHM_PER_SIGMA
-    x, y = np.rint(stars.x).astype(np.int64), np.rint(stars.y).astype(np.int64)
-    radius = max(2, round(float(np.median(fwhm_px)))) if x.size else 2
+    (x, y), radius = _pixels(stars), _core(found)
     flags = np.zeros(x.size, np.uint16)
     if clipped is not None:
-        around = starfield.patches(clipped, x, y, radius)
-        flags[np.nanmax(around, axis=(1, 2), initial=0.0) > SATURATED_ABOVE] |= SATURATED
+        flags[_saturated(found, clipped)] |= SATURATED
     height, width = plane.shape
     edge = (x < radius) | (y < radius) | (x >= width - radius) | (y >= height - radius)
     if mask is not None:
         edge |= np.nanmin(starfield.patches(mask, x, y, radius), axis=(1, 2), initial=1.0) < 1.0
     flags[edge] |= EDGE
-    fwhm = _fwhm(stars)
-    flags[(fwhm < HOT_BELOW * fwhm_px) & ~edge] |= HOT
-    half = 0.5 * (stars.mxx + stars.myy)
-    stretch = np.hypot(0.5 * (stars.mxx - stars.myy), stars.mxy)
-    with np.errstate(invalid="ignore"):
-        long, short = np.sqrt(half + stretch), np.sqrt(np.maximum(half - stretch, 1e-6))
-        flags[(long > TRAILED_RATIO * short) & (long * FWHM_PER_SIGMA > fwhm_px)] |= TRAILED
+    flags[(_fwhm(stars) < HOT_BELOW * fwhm_px) & ~edge] |= HOT
+    long, short = _axes(stars)
+    flags[(long > TRAILED_RATIO * short) & (long * FWHM_PER_SIGMA > fwhm_px)] |= TRAILED
     flags[stars.near > BLENDED_ABOVE] |= BLENDED
     return flags
