@@ -19,8 +19,9 @@ day; what is known instead:
       N(z) <= N_0 (0.6 / sqrt(1 - (sin z / 1.0141)^2) + 0.4) 10^(-0.4 k (X(z) - 1)),   k = 0.16
 
 * ``V`` grows with the airmass: from the zenith down to the horizon it never falls. So ``V`` is the
-  smallest value of ``B - N`` from a place down to the horizon below it. That keeps the Moon, the
-  Milky Way overhead and single clouds, which stand above darker sky.
+  smallest value of ``B - N`` from a place down to the horizon below it, both over the path through
+  the air, ``1 / (cos z + 0.15)``. And it is wide: an opening along the azimuth leaves nothing
+  narrower than 24 degrees. That keeps the Moon, the Milky Way and single clouds.
 
 ``V`` is refined by a guided filter along the edges of the frame (obstacles have no veil), ``A`` is
 its brightest large-scale level with ``N``, and ``t = 1 - opacity V / A``, at least ``LEAST``. The
@@ -59,7 +60,13 @@ EDGE_DEG = 86.0
 ZENITH = 40.0
 """Zenith distance in degrees within which the natural sky's level is looked for."""
 OBSTACLE = 0.5
-"""Blocks darker than this share of the middle of their ring are no sky."""
+"""Blocks darker than this share of the zenith's level are no sky, nor are their neighbours."""
+FALL = 0.9
+"""The natural sky of a ring is taken to be at least this share of the zenith's: where trees fill
+most of a ring, or the lens vignettes, the filter does too little rather than too much."""
+ENOUGH = 0.15
+"""Share of a ring that must be free for its level to count."""
+NARROW_DEG, SMOOTH_DEG = 24.0, 3.0
 EXTINCTION = 0.16
 LEAST = 0.4
 """The veil is never taken to be more opaque than this transmission."""
@@ -188,30 +195,34 @@ def _light(planes: Floats) -> Floats:
     return planes[..., 0] if planes.shape[-1] == 1 else np.asarray(planes @ np.asarray(LUMA))
 
 
-def _usable(blocks: Blocks, place: _Place, light: Floats) -> NDArray[np.bool_]:
-    """Blocks of sky that are no obstacle."""
-    middle = np.zeros(RINGS)
-    for ring in range(RINGS):
-        here = blocks.sky & (place.ring == ring)
-        middle[ring] = np.median(light[here]) if here.any() else 0.0
-    bright = _light(blocks.means) > OBSTACLE * middle[place.ring]
-    return np.asarray(blocks.sky & bright)
+def _level(blocks: Blocks, place: _Place, background: Floats) -> Floats:
+    """``(C,)`` natural sky near the zenith."""
+    zenith = blocks.sky & (place.distance * EDGE_DEG < ZENITH)
+    chosen = zenith if zenith.any() else blocks.sky
+    return np.asarray(np.quantile(background[chosen], RING_QUANTILE, axis=0))
+
+
+def _usable(blocks: Blocks, place: _Place, background: Floats) -> NDArray[np.bool_]:
+    """Blocks of sky that neither are nor touch an obstacle."""
+    least = OBSTACLE * float(_light(_level(blocks, place, background)[None])[0])
+    dark = blocks.sky & ((blocks.luminance < least) | (_light(background) < least))
+    near = cv2.dilate(dark.astype(np.uint8), np.ones((3, 3), np.uint8))
+    return np.asarray(blocks.sky & (near == 0))
 
 
 def _measure(blocks: Blocks, place: _Place, background: Floats) -> State:
     light = _light(background)
-    usable = _usable(blocks, place, light)
-    zenith = usable & (place.distance * EDGE_DEG < ZENITH)
-    level = np.quantile(background[zenith if zenith.any() else usable], RING_QUANTILE, axis=0)
+    usable = _usable(blocks, place, background)
+    level = _level(blocks, place, background)
     # Past its highest point the bound stays: so near the horizon a degree matters too much.
     rise = np.maximum.accumulate(natural_rise(place.ring_deg))
     natural = np.zeros((RINGS, background.shape[-1]))
     last = level
     for ring in range(RINGS):
         here = usable & (place.ring == ring)
-        if here.sum() >= 4:
+        if here.sum() >= max(4, ENOUGH * (place.ring == ring).sum()):
             last = np.quantile(background[here], RING_QUANTILE, axis=0)
-        natural[ring] = np.minimum(last, level * rise[ring])
+        natural[ring] = np.maximum(np.minimum(last, level * rise[ring]), FALL * level)
     # A ring is a few blocks: smooth, so that no ring shows.
     padded = np.pad(natural, ((1, 1), (0, 0)), mode="edge")
     natural = 0.25 * padded[:-2] + 0.5 * natural + 0.25 * padded[2:]
@@ -220,9 +231,8 @@ def _measure(blocks: Blocks, place: _Place, background: Floats) -> State:
 
 
 def _veil(blocks: Blocks, place: _Place, background: Floats, natural: Floats) -> Floats:
-    """``(h, w, C)`` light of the veil: grows outward, smooth, none on obstacles."""
-    light = _light(background)
-    usable = _usable(blocks, place, light)
+    """``(h, w, C)`` light of the veil: grows outward, wide in azimuth, none on obstacles."""
+    usable = _usable(blocks, place, background)
     at = np.minimum(place.distance / place.reach * RINGS - 0.5, RINGS - 1.0)
     turn = 2.0 * np.pi * np.arange(RAYS) / RAYS
     r = (np.arange(RINGS) + 0.5) / RINGS * place.reach * place.radius
@@ -230,27 +240,43 @@ def _veil(blocks: Blocks, place: _Place, background: Floats, natural: Floats) ->
     py = (place.y0 + r[:, None] * np.sin(turn)).astype(np.float32)
     known = cv2.remap(usable.astype(np.float32), px, py, cv2.INTER_NEAREST) > 0.5
     back_x = ((place.angle % (2.0 * np.pi)) / (2.0 * np.pi) * RAYS).astype(np.float32)
-    radius = max(1.0, place.radius * 3.0 / 90.0)
     path = _path(place.ring_deg)[:, None]
+    blur = max(1.0, place.radius * SMOOTH_DEG / 90.0)
     planes = []
     for c in range(background.shape[-1]):
         profile = np.interp(at, np.arange(RINGS), natural[:, c])
         excess = np.maximum(background[..., c] - profile, 0.0).astype(np.float32)
         polar = cv2.remap(excess, px, py, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        polar = np.where(known, polar, np.float32(np.inf))
+        polar = _wide(np.where(known, polar, np.float32(np.inf)))
         lowest = np.minimum.accumulate((polar / path)[::-1], axis=0)[::-1] * path
         lowest = np.where(np.isfinite(lowest), lowest, 0.0).astype(np.float32)
-        wrapped = np.concatenate([lowest[:, -1:], lowest, lowest[:, :1]], axis=1)
+        turned = np.concatenate([lowest] * 3, axis=1)
+        turned = cv2.GaussianBlur(turned, (0, 0), sigmaX=RAYS * SMOOTH_DEG / 360.0, sigmaY=0.5)
         flat = cv2.remap(
-            wrapped, back_x + 1.0, at.astype(np.float32), cv2.INTER_LINEAR,
+            turned, back_x + RAYS, at.astype(np.float32), cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )  # fmt: skip
-        planes.append(cv2.GaussianBlur(flat, (0, 0), radius))
+        # Smoothing must not take light from where there is no excess.
+        flat = np.minimum(cv2.GaussianBlur(flat, (0, 0), blur), excess)
+        planes.append(cv2.GaussianBlur(flat, (0, 0), 1.0))
     veil = np.stack(planes, axis=-1).astype(np.float64)
-    guide = np.where(blocks.sky, np.minimum(_light(blocks.means), light), light)
+    light = _light(background)
+    guide = np.where(blocks.sky, np.minimum(blocks.luminance, light), light)
     share = _guided(usable.astype(np.float32), guide.astype(np.float32), 3)
-    outside = ~blocks.sky
-    return veil * np.where(outside, 1.0, np.clip(share, 0.0, 1.0))[..., None]
+    return veil * np.where(blocks.sky, np.clip(share, 0.0, 1.0), 1.0)[..., None]
+
+
+def _wide(polar: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Opening along the azimuth: what is narrower than the Milky Way's foot is no town."""
+    half = round(RAYS * NARROW_DEG / 360.0 / 2.0)
+    kernel = np.ones((1, 2 * half + 1), np.uint8)
+    turned = np.concatenate([polar] * 3, axis=1)
+    known = np.isfinite(turned)
+    low = cv2.erode(turned, kernel)
+    low = np.where(np.isfinite(low), low, np.float32(-np.inf))
+    opened = cv2.dilate(low, kernel)
+    opened = np.where(known & np.isfinite(opened), opened, turned)
+    return np.asarray(opened[:, RAYS : 2 * RAYS], np.float32)
 
 
 def _guided(
