@@ -111,10 +111,10 @@ extern "C" __global__ void colour_differences(
         result = total / weight - gain * c;
     } else {
 #define E(plane, j, i) plane[(long long)fold_far((j), h) * w + fold_far((i), w)]
-        float sh = E(along, y, x - 2) + E(along, y, x + 2) + 3.0f * E(along, y, x)
-                 - 2.0f * (E(along, y, x - 1) + E(along, y, x + 1));
-        float sv = E(across, y - 2, x) + E(across, y + 2, x) + 3.0f * E(across, y, x)
-                 - 2.0f * (E(across, y - 1, x) + E(across, y + 1, x));
+        float sh = E(along, y, x - 2) + E(along, y, x + 2) + E(along, y, x)
+                 - E(along, y, x - 1) - E(along, y, x + 1);
+        float sv = E(across, y - 2, x) + E(across, y + 2, x) + E(across, y, x)
+                 - E(across, y - 1, x) - E(across, y + 1, x);
         float uh = 0.0f, uv = 0.0f;
         for (int j = -1; j <= 1; ++j)
             for (int i = -1; i <= 1; ++i) {
@@ -124,7 +124,7 @@ extern "C" __global__ void colour_differences(
 #undef E
         float least = 81.0f * noise * noise + 1e-12f;
         float wh = uv * uv + least, wv = uh * uh + least;
-        result = (wh * sh + wv * sv) / (9.0f * (wh + wv));
+        result = (wh * sh + wv * sv) / (5.0f * (wh + wv));
     }
     d[o] = fmaxf(result, low);
 }

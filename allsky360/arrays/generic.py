@@ -203,8 +203,8 @@ def demosaic(
     """Directional colour differences, mixed by their unrest; see :mod:`allsky360.imaging.debayer`.
 
     In numbers: every pixel gets two estimates of "green less the other colour", along its row and
-    along its column, by the filter ``(-1 2 -2 2 -1) / 4``. Each is smoothed along its direction
-    with weights 1 2 3 2 1. They are mixed by the inverse square of their unrest: the sum over 3x3
+    along its column, by the filter ``(-1 2 -2 2 -1) / 4``. Each is averaged over five samples
+    along its direction. They are mixed by the inverse square of their unrest: the sum over 3x3
     pixels of how much the estimate changes over two pixels along its direction.
     """
     xp = _xp(mosaic)
@@ -229,7 +229,7 @@ def demosaic(
 
         e = _Shifts(line(s, -0.25, 0.5, -0.5, 0.5, -0.25), 3)
         # Neighbours see the other colour less green: the differences alternate in sign.
-        smooth.append(line(e, 1 / 9, -2 / 9, 3 / 9, -2 / 9, 1 / 9))
+        smooth.append(line(e, 0.2, -0.2, 0.2, -0.2, 0.2))
         change = _Shifts(xp.abs(e(-dy, -dx) - e(dy, dx)), 1)
         unrest.append(sum(change(j, i) for j in (-1, 0, 1) for i in (-1, 0, 1)))
     weights = unrest[1] ** 2 + floor, unrest[0] ** 2 + floor

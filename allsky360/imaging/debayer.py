@@ -5,7 +5,7 @@ after (Menon, Andriani & Calvagno, "Demosaicing with directional filtering and a
 decision", 2007; Pekkucuksen & Altunbasak, "Gradient based threshold free color filter array
 interpolation", 2010). At every pixel green less the other colour is estimated along the row and
 along the column by a second-derivative filter; colour differences are smooth where colours are not.
-Each estimate is smoothed over five samples along its own direction, and the two are mixed, not
+Each estimate is averaged over five samples along its own direction, and the two are mixed, not
 chosen, by the inverse squares of their unrest in a 3x3 window; unrest under the noise counts as
 equal, so a noisy sky gets no maze pattern. Red and blue follow as means of colour differences.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allsky360.imaging.debayer import debayer
+from benchmarks.debayer import REAL, compare, pictures
 
 PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
@@ -57,6 +61,27 @@ def test_edge_aware_beats_bilinear(pattern: str) -> None:
         out = debayer(mosaic_of(rgb, pattern), pattern, method=method)  # type: ignore[arg-type]
         error[method] = float(np.mean((out - rgb)[4:-4, 4:-4] ** 2))
     assert error["edge-aware"] < 0.4 * error["bilinear"]
+
+
+@pytest.mark.parametrize("name", ["synthetic", *REAL])
+def test_within_one_db_of_menon_on_natural_pictures(
+    name: str, real_data: Callable[[str], Path]
+) -> None:
+    if name in REAL:
+        real_data(REAL[name][0])
+    found = compare(pictures()[name][:300, :300])
+    assert found["ours"] > found["menon"] - 1.0
+    assert found["ours"] > found["bilinear"] + 3.0
+
+
+def test_lamps_beside_what_they_saturate_stay_orange() -> None:
+    rows, columns = np.mgrid[:60, :60]
+    light = 0.02 + 3.0 * np.exp(-0.5 * ((rows - 30) ** 2 + (columns - 30) ** 2) / 4.0**2)
+    rgb = (light[..., None] * [1.0, 0.45, 0.1]).astype(np.float32)
+    out = debayer(np.minimum(mosaic_of(rgb, "RGGB"), 1.0), "RGGB", clip=0.95)
+    rim = (light > 0.5) & (light < 0.9)
+    assert np.median(out[rim][:, 0] / out[rim][:, 1]) == pytest.approx(1 / 0.45, rel=0.15)
+    assert np.quantile(out[rim][:, 0] / out[rim][:, 1], 0.05) > 1.3
 
 
 def test_bilinear_agrees_with_opencv_inside() -> None:
