@@ -53,8 +53,9 @@ FEW_STARS = 60
 HELD_OUT_EVERY = 5
 MAX_TILT_DEG = 6.0
 _EXTINCTION = 0.25  # mag per airmass, good enough to sort by
-_VOTERS = ((60, 70), (140, 150))  # found stars and catalogue stars per field, first and second try
-_SUSPECT_VOTERS = (50, 60)
+# Found stars, catalogue stars per field, step of the focal length, turns of the vote's grid.
+_VOTERS = ((60, 70, 1.03, 144), (110, 120, 1.03, 144))
+_SUSPECT_VOTERS = (45, 55, 1.045, 108)
 _LIKELY = 10  # suspects that are looked at before the rest
 _VOTE_ABOVE_DEG = 12.0
 _BATCH, _BATCHES = 25, 6
@@ -274,7 +275,7 @@ def _blind(
     site: Site,
     when: datetime,
     focals: tuple[float, float],
-    voters: tuple[int, int],
+    voters: tuple[int, int, float, int],
 ) -> _Solved | None:
     """Search all lenses for one that fits the sky of a site and time."""
     sky = _sky(frame, site, when)
@@ -311,10 +312,14 @@ def _elsewhere(
 
 
 def _guesses(
-    frame: _Frame, sky: Field, focals: tuple[float, float], voters: tuple[int, int], keep: int
+    frame: _Frame,
+    sky: Field,
+    focals: tuple[float, float],
+    voters: tuple[int, int, float, int],
+    keep: int,
 ) -> list[Hypothesis]:
     """Let the brightest stars that may be fitted vote."""
-    n_found, n_sky = voters
+    n_found, n_sky, focal_step, turns = voters
     chosen = np.flatnonzero(~frame.held)[:n_found]
     high = np.flatnonzero(sky.altitude_deg > _VOTE_ABOVE_DEG)[: 6 * n_sky]
     return hypotheses(
@@ -328,6 +333,8 @@ def _guesses(
         decentre_deg=7.5,
         per_field=n_sky,
         keep=keep,
+        focal_step=focal_step,
+        turns=turns,
     )
 
 

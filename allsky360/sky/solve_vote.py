@@ -23,8 +23,6 @@ from allsky360.sky.solve_fit import Geometry
 Float = NDArray[np.float64]
 
 CELL_DEG = 2.2
-_F_STEP = 1.03
-_ROTATIONS = 144
 #: Roundness of the four bases (1/12 to -1/6), each give or take 0.05; f takes up what lies between.
 _KAPPAS = (-0.16, -0.08, 0.0, 0.09)
 _WORKERS = 2
@@ -54,6 +52,8 @@ def hypotheses(
     decentre_deg: float,
     per_field: int = 70,
     keep: int = 200,
+    focal_step: float = 1.03,
+    turns: int = 144,
 ) -> list[Hypothesis]:
     """Return the best guesses, most surprising first.
 
@@ -69,12 +69,15 @@ def hypotheses(
     decentre_px, decentre_deg
         How far the zenith's place may be from the middle of the frame: the sum of both, the second
         turned to pixels at the axis.
+    focal_step, turns
+        Fineness of the grid of scales and turns.
     """
     theta = np.radians(90.0 - altitude_deg)
     az = np.radians(azimuth_deg)
     low, high = focal_range_px
-    focals = low * _F_STEP ** np.arange(int(np.ceil(np.log(high / low) / np.log(_F_STEP))) + 1)
-    rotations = np.linspace(0.0, 2 * np.pi, _ROTATIONS, endpoint=False)
+    steps = int(np.ceil(np.log(high / low) / np.log(focal_step)))
+    focals = low * focal_step ** np.arange(steps + 1)
+    rotations = np.linspace(0.0, 2 * np.pi, turns, endpoint=False)
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
     places = np.ascontiguousarray(star_xy - middle, dtype=np.float64)
     jobs = [(kappa, parity) for kappa in _KAPPAS for parity in (-1, 1)]
@@ -133,13 +136,17 @@ def _vote(
     votes = np.zeros((focals.size, turns.size), np.int32)
     centres = np.zeros((focals.size, turns.size, 2))
     n_star = stars.shape[0]
+    order = np.argsort(stars[:, 0])  # by column, so that only stars within the window are looked at
+    columns_px, rows_px = stars[order, 0].copy(), stars[order, 1].copy()
     used = np.empty((per_field, 2))
     for a in range(focals.size):
         f = focals[a]
         window = decentre_px + decentre_rad * f
         cells = max(2, int(np.ceil(2 * window / (cell_rad * f))))
-        size = 2 * window / cells
-        count = np.zeros((cells, cells), np.int32)
+        width = 2 * window
+        size = width / cells
+        per_px = (1.0 - 1e-12) / size
+        count = np.zeros((cells + 1, cells + 1), np.int32)
         n_used = 0
         for m in range(plane.shape[0]):
             if np.hypot(plane[m, 0], plane[m, 1]) * f < reach_px + window and n_used < per_field:
@@ -148,27 +155,26 @@ def _vote(
         for b in range(turns.size):
             c, s = f * np.cos(turns[b]), f * np.sin(turns[b])
             count[:] = 0
+            best, best_row, best_column = 0, 1, 1
             for m in range(n_used):
                 px = c * used[m, 0] - s * used[m, 1] - window
                 py = s * used[m, 0] + c * used[m, 1] - window
-                for i in range(n_star):
-                    dx, dy = stars[i, 0] - px, stars[i, 1] - py
-                    if dx >= 0.0 and dy >= 0.0:
-                        column, row = int(dx / size), int(dy / size)
-                        if column < cells and row < cells:
-                            count[row, column] += 1
-            best, best_row, best_column = -1, 0, 0
-            for row in range(cells - 1):
-                for column in range(cells - 1):
-                    total = (
-                        count[row, column]
-                        + count[row, column + 1]
-                        + count[row + 1, column]
-                        + count[row + 1, column + 1]
-                    )
-                    if total > best:
-                        best, best_row, best_column = total, row, column
+                i = np.searchsorted(columns_px, px)
+                while i < n_star:
+                    dx, dy = columns_px[i] - px, rows_px[i] - py
+                    i += 1
+                    if dx >= width:
+                        break
+                    if 0.0 <= dy < width:
+                        row, column = int(dy * per_px), int(dx * per_px)
+                        # A vote counts for the four blocks of 2 x 2 cells it lies in; a block is
+                        # known by the corner its cells share.
+                        for y in range(row, row + 2):
+                            for x in range(column, column + 2):
+                                count[y, x] += 1
+                                if count[y, x] > best:
+                                    best, best_row, best_column = count[y, x], y, x
             votes[a, b] = best
-            centres[a, b, 0] = (best_column + 1) * size - window
-            centres[a, b, 1] = (best_row + 1) * size - window
+            centres[a, b, 0] = best_column * size - window
+            centres[a, b, 1] = best_row * size - window
     return votes, centres
