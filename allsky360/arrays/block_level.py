@@ -36,7 +36,7 @@ def block_level(image: Array, size: int, *, blocked: Array | None = None) -> tup
     image
         ``(H, W)`` float32; rows and columns left over are dropped.
     size
-        Side of a block in pixels; of larger blocks than 32 every second, third … pixel is taken.
+        Side of a block in pixels; of larger blocks than 16 every second, third … pixel is taken.
     blocked
         ``(H, W)`` uint8, over 127 where a known star keeps a pixel out; all count in a block of
         which it would leave less than an eighth.
@@ -51,7 +51,7 @@ def block_level(image: Array, size: int, *, blocked: Array | None = None) -> tup
         raise ValueError(
             f"blocks of {size} do not fit an image of {image.shape[1]} x {image.shape[0]}"
         )
-    step = max(1, size // LARGEST_SAMPLE)
+    step = -(-size // LARGEST_SAMPLE)
     levels: tuple[Array, Array] = body_for(image, cpu=_cpu, generic=_generic)(
         image, size, step, rows, columns, blocked
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ class ForcedFluxes:
     Attributes
     ----------
     sums
-        As measured.
+        As measured, less what empty circles hold.
     flux, flux_sigma
         Plane units; the flux of what is not there scatters about 0.
     correction_mag, correction_sigma
@@ -103,11 +103,18 @@ def forced_fluxes(
     ring = np.maximum(sums.ring_pixels, 1.0)
     variance = area * pixel**2 + 1.57 * (area * pixel) ** 2 / ring
     good = blank.inside & ~blank.saturated & (blank.sky_sigma > 0)
-    factor = 1.3
+    factor, lifted = 1.3, 0.0
     if np.count_nonzero(good) >= 30:
         scale = blank.sky_sigma[good] * np.sqrt(area + 1.57 * area**2 / blank.ring_pixels[good])
         ratio = blank.flux[good] / scale
         factor = 1.4826 * float(np.median(np.abs(ratio - np.median(ratio))))
+        lifted = float(np.median(blank.flux[good] / (area * blank.sky_sigma[good])))
+    # Unseen stars lift the rings; empty circles tell by how much of the noise.
+    sums = replace(
+        sums,
+        flux=sums.flux - lifted * area * sums.sky_sigma,
+        wide_flux=sums.wide_flux - lifted * _area(shape.wide_radius) * sums.sky_sigma,
+    )
     factor = float(np.clip(factor, *_NOISE_RANGE))
     sigma = factor * np.sqrt(variance)
     near, far = (

@@ -113,7 +113,7 @@ def sky_brightness(
     c1, c2 = photometry.colour
     loss = photometry.vignetting.loss_mag(theta) + c1 * bv + c2 * bv * bv
     to_v = photometry.zero_point_mag - loss
-    samples = min(size, LARGEST_SAMPLE) ** 2
+    samples = (size / -(-size // LARGEST_SAMPLE)) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         mag = to_v - 2.5 * np.log10(light / photometry.exposure_s / area)
         sigma = 1.0857 * 1.25 * photometry.noise_factor * noise / math.sqrt(samples) / light

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,45 @@ class Vignetting:
         """Return magnitudes lost at an angle from the optical axis."""
         basis = vignetting_basis(theta_deg)
         return np.asarray(self.a * basis[0] + self.b * basis[1])
+
+
+def pool_vignetting(
+    fits: Sequence[tuple[tuple[float, float], Float]], *, prior: Vignetting | None = None
+) -> Vignetting:
+    """Return the curve that many clear frames agree on.
+
+    Parameters
+    ----------
+    fits
+        (a, b) and their ``(2, 2)`` covariance, one a frame: of a
+        :class:`allsky360.sky.zero_point.ZeroPointFit`, ``vignetting`` and ``covariance[4:6, 4:6]``.
+    prior
+        What earlier nights gave; its errors weigh it.
+
+    Raises
+    ------
+    ValueError
+        Without any fit and prior.
+    """
+    information, right, frames = np.zeros((2, 2)), np.zeros(2), 0
+    for values, covariance in fits:
+        weight = np.linalg.inv(covariance + np.diag([0.02**2, 0.02**2]))
+        information += weight
+        right += weight @ np.asarray(values)
+        frames += 1
+    if prior is not None:
+        if not (prior.a_sigma > 0 and prior.b_sigma > 0):
+            return prior  # given, not measured: nothing to add
+        weight = np.diag([prior.a_sigma**-2, prior.b_sigma**-2])
+        information += weight
+        right += weight @ np.array([prior.a, prior.b])
+        frames += prior.frames
+    if frames == 0:
+        raise ValueError("no frame to pool the vignetting of")
+    covariance = np.linalg.inv(information)
+    a, b = covariance @ right
+    a_sigma, b_sigma = np.sqrt(np.diag(covariance))
+    return Vignetting(float(a), float(b), float(a_sigma), float(b_sigma), frames)
 
 
 def vignetting_basis(theta_deg: ArrayLike) -> Float:

@@ -15,7 +15,7 @@ from allsky360.sky.catalogue import horizon_vectors, load_catalogue
 from allsky360.sky.crowding import light_within
 from allsky360.sky.photometry import Photometry, StarFlag, measure_photometry
 from allsky360.sky.star_mask import star_mask
-from allsky360.sky.vignetting import Vignetting
+from allsky360.sky.vignetting import Vignetting, pool_vignetting
 from allsky360.sky.zero_point import (
     StarRows,
     ZeroPointPrior,
@@ -234,6 +234,20 @@ def test_the_star_mask_covers_bright_stars_first() -> None:
         np.rint(y[brightest]).astype(int) % 400, np.rint(x[brightest]).astype(int) % 400
     ].all()
     assert not star_mask((10, 10), x[:0], y[:0], light[:0], fwhm_px=2.5).any()
+
+
+def test_vignetting_is_pooled_by_weight() -> None:
+    sure, vague = np.eye(2) * 0.01**2, np.eye(2) * 0.5**2
+    pooled = pool_vignetting([((0.4, 0.1), sure), ((0.9, 0.9), vague)])
+    assert pooled.a == pytest.approx(0.4, abs=0.01)
+    assert pooled.frames == 2
+    assert 0 < pooled.a_sigma < 0.03
+    again = pool_vignetting([((0.4, 0.1), sure)], prior=pooled)
+    assert again.a_sigma < pooled.a_sigma
+    given = Vignetting(0.2, 0.0)
+    assert pool_vignetting([((0.4, 0.1), sure)], prior=given) is given
+    with pytest.raises(ValueError, match="no frame"):
+        pool_vignetting([])
 
 
 def test_airmass_is_that_of_the_tables() -> None:
