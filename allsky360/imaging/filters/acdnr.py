@@ -53,6 +53,10 @@ STEEPEST_COLOUR = (9.0, 0.56)
 White noise has 0.23, 0.43, 0.48, 0.50; debayering makes it a little more. What is more than that is
 crowded stars or cloud.
 """
+PROCESSED = (0.55, 0.75)
+"""... but where the second scale has more than this of the first, stars cannot be the reason: the
+frame was smoothed or compressed, as JPEG pictures are (0.85 to 0.95), and what is measured is
+believed."""
 QUIET_BELOW = 0.5
 """Protection up to which a place counts as empty sky."""
 
@@ -197,15 +201,26 @@ def measure_noise(
     if noise is None:
         noise = fit_noise(levels, spreads[0] / white_noise_sigmas(1)[0])
         state = {"read_sigma": [float(np.sqrt(noise.read_var))], "shot": [noise.shot]}
-    at = 0
+    at, belief = 0, 0.0
     for name, planes in found.items():
         shares = quiet_shares(spreads[at : at + len(planes)], levels, noise)
         at += len(planes)
-        limits = STEEPEST_LUMINANCE if name == "share_luminance" else STEEPEST_COLOUR
-        for k in range(1, len(shares)):
-            shares[k] = min(shares[k], limits[min(k, len(limits)) - 1] * shares[k - 1])
-        state[name] = shares
+        if name == "share_luminance":
+            ratio = shares[1] / max(shares[0], 1e-15)
+            belief = min(max((ratio - PROCESSED[0]) / (PROCESSED[1] - PROCESSED[0]), 0.0), 1.0)
+            state[name] = _limited(shares, STEEPEST_LUMINANCE, belief)
+        else:
+            state[name] = _limited(shares, STEEPEST_COLOUR, belief)
     return state
+
+
+def _limited(shares: list[float], limits: tuple[float, ...], belief: float) -> list[float]:
+    """Limit the noise of each scale by that of the one before; believe what is above in part."""
+    out = shares[:1]
+    for k, share in enumerate(shares[1:]):
+        limit = limits[min(k, len(limits) - 1)] * out[k]
+        out.append(share if share <= limit else limit + belief * (share - limit))
+    return out
 
 
 def _check(**limits: tuple[float, float, float]) -> None:

@@ -27,9 +27,6 @@ from allsky360.imaging.filters.median import channel_noise
 from allsky360.imaging.filters.tiles import cut_tiles, quiet_shares
 from allsky360.imaging.noise import NoiseModel
 
-STEEPEST = 0.7
-"""Noise of a scale over that of the next finer one, at most: about 0.5 where noise is white."""
-
 
 def multiscale_median(
     image: Array,
@@ -121,7 +118,8 @@ def measure_noise_of_scales(
     found = [(plane[..., c], 2**j) for j, plane in enumerate(planes) for c in range(channels)]
     shares = np.reshape(quiet_shares(tiles.spreads(found), levels, noise), (-1, channels))
     for j in range(1, len(shares)):
-        shares[j] = np.minimum(shares[j], STEEPEST * shares[j - 1])
+        # Cloud and crowded stars grow with the scale; noise does not.
+        shares[j] = np.minimum(shares[j], shares[j - 1])
     for j, row in enumerate(shares):
         state[f"share_scale_{j + 1}"] = [float(v) for v in row]
     return state
