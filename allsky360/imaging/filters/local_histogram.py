@@ -75,7 +75,7 @@ def tile_curves_of(histograms: Floats, limit: float) -> Floats:
     clipped = np.minimum(histograms, top)
     for _ in range(30):
         short = 1.0 - clipped.sum(axis=-1, keepdims=True)
-        if short.max() < 1e-6:
+        if short.max() < 1e-4:
             break
         clipped = np.minimum(clipped + short / bins, top)
     # What rounding leaves: the curve ends at 1.
