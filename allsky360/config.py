@@ -204,6 +204,9 @@ class ProcessingSettings(Section):
     hot_pixel_sigma: float = Field(
         8.0, ge=3, le=100, description="Noise sigmas above all like-coloured neighbours to repair."
     )
+    banding: Literal["keep", "rows", "rows and columns"] = Field(
+        "keep", description="Whose levels are measured and taken off, for sensors with banding."
+    )
     white_balance: WhiteBalanceSettings = Field(default_factory=WhiteBalanceSettings)
     tone_time_s: float = Field(
         1800.0, ge=0, le=86400, description="Time in which the picture's tone follows the sky."

@@ -40,6 +40,9 @@ VERSION = 1
 LEAST_WEIGHT = 0.02
 """A profile with less weight than this is not made."""
 
+HINTS = "sky/hints"
+"""Key of the smoothed hints among the tone's states."""
+
 Watcher = Callable[[str, Array], None]
 """Called with the name and the image of each step, for people who want to see them all."""
 
@@ -114,7 +117,15 @@ def render_picture(
         daylight = daylight_of(smooth, frame.reference)
         unit = light_per_unit(frame.reference, parameters.gain_unit_db)
         sky = math.exp(smooth.radiance) / unit
-        weights = profile_weights(parameters.profile, daylight, hints)
+        slew = SLEW if hints.dark and new < 1.0 else math.inf
+        told = {"share_moonlight": [hints.moonlight], "share_cloudiness": [hints.cloudiness]}
+        before = tone.states.get(HINTS) if tone is not None else None
+        kept = smooth_state(told, before, new, 1.0, slew=slew)
+        weights = profile_weights(
+            parameters.profile,
+            daylight,
+            SkyHints(kept["share_moonlight"][0], kept["share_cloudiness"][0]),
+        )
         note |= {"daylight": daylight, "sky": sky, "gains": list(smooth.gains), "profiles": weights}
     with log.step("balance", VERSION):
         base = balance(
@@ -128,8 +139,7 @@ def render_picture(
     scale = 1.0 / (frame.full_well_adu * sky)
     noise = NoiseModel(frame.noise.read_var * scale**2, frame.noise.shot * scale)
     sky_mask = full_mask(frame.scene, frame.image.shape[:2]) if mask is None else to_host(mask)
-    slew = SLEW if hints.dark and new < 1.0 else math.inf
-    states: dict[str, State] = {}
+    states: dict[str, State] = {HINTS: kept}
     image = None
     for name, weight in weights.items():
         light = math.exp(smooth.radiance)

@@ -7,7 +7,17 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from allsky360.arrays import Array, Backend, namespace, to_host
-from allsky360.imaging import black_level, calibrate, debayer, hdr, hot_pixels, noise, scene
+from allsky360.imaging import (
+    black_level,
+    calibrate,
+    debayer,
+    hdr,
+    hot_pixels,
+    noise,
+    rows,
+    scene,
+)
+from allsky360.imaging import flat as flats
 from allsky360.imaging.calibrate import Calibrated, MasterMismatch, Masters
 from allsky360.imaging.noise import NoiseModel
 from allsky360.imaging.parameters import ChainParameters
@@ -77,12 +87,15 @@ def linearise(
     reference = max(exposures, key=lambda e: e.exposure_s)
     mosaic = reference.pattern is not None
 
-    light, full = _calibrate(exposures, parameters, masters, backend, log)
+    light, full, repaired = _calibrate(exposures, parameters, masters, backend, log)
+    if parameters.banding != "keep" and reference.pixels.ndim == 2:
+        with log.step("banding", rows.VERSION, remove=parameters.banding):
+            both = parameters.banding == "rows and columns"
+            light = [rows.remove_pattern(f, columns=both, mosaic=mosaic) for f in light]
     egain = reference.egain if not calibrate.is_display_referred(reference) else None
     with log.step("noise", noise.VERSION) as note:
         model = noise.estimate_noise(light, full, egain=egain, mosaic=mosaic)
         note.update(asdict(model))
-    repaired = 0
     if reference.pixels.ndim == 2:
         sigmas = parameters.hot_pixel_sigma
         with log.step("hot-pixels", hot_pixels.VERSION, sigmas=sigmas) as note:
@@ -98,6 +111,10 @@ def linearise(
     del light
 
     linear, clipped = merged.radiance, merged.clipped
+    flat = _flat_for(reference, masters, log)
+    if flat is not None:
+        with log.step("flat", flats.VERSION, used=flat.name):
+            linear = flats.divide(linear, flats.on_device(flat, linear))
     xp = namespace(linear)
     if reference.pattern is not None:
         level = float(np.median(to_host(linear[::9, ::9])))
@@ -136,9 +153,9 @@ def _calibrate(
     masters: Masters | None,
     backend: Backend,
     log: StepLog,
-) -> tuple[list[Array], list[float]]:
+) -> tuple[list[Array], list[float], int]:
     """Calibrate every exposure; masters that do not fit are refused and said."""
-    light, full = [], []
+    light, full, repaired, notes = [], [], 0, []
     with log.step("calibrate", calibrate.VERSION, used=[]) as note:
         for exposure in exposures:
 
@@ -159,14 +176,26 @@ def _calibrate(
             light.append(result.light)
             full.append(result.full_adu)
             note["used"].append(list(result.used))
-    stated = parameters.black_level_adu > 0 or (masters is not None and bool(masters.frames))
-    first = exposures[0]
-    if stated or first.pixels.ndim != 2:
-        return light, full
+            repaired += result.repaired
+            notes += [n for n in result.notes if n not in notes]
+        note["repaired"] = repaired
+    log.warnings.extend(notes)
+    dark = masters is not None and any(m.kind != "flat" for m in masters.frames)
+    if parameters.black_level_adu > 0 or dark or exposures[0].pixels.ndim != 2:
+        return light, full, repaired
     with log.step("black-level", black_level.VERSION) as note:
         times = [e.exposure_s for e in exposures]
         level, note["source"] = black_level.estimate_black(light, times, min(full))
         note["level_adu"] = round(level, 3)
         light = [frame - level for frame in light] if level else light
         full = [f - level for f in full]
-    return light, full
+    return light, full, repaired
+
+
+def _flat_for(exposure: Exposure, masters: Masters | None, log: StepLog) -> flats.Flat | None:
+    """Find the flat; one that does not fit is refused and said."""
+    try:
+        return flats.flat_for(exposure, masters)
+    except MasterMismatch as error:
+        log.warnings.append(f"{error.message} The frame was not flattened.")
+        return None

@@ -43,6 +43,8 @@ class ChainParameters:
         Gains of red and blue (green is 1) that make daylight white.
     tone_time_s
         Time constant with which the picture's brightness and colour follow the sky.
+    banding
+        Which lines' own levels are measured and taken off.
     profile
         Name of the profile, or "auto".
     profiles
@@ -58,6 +60,7 @@ class ChainParameters:
     red: float = 1.35
     blue: float = 1.65
     tone_time_s: float = 1800.0
+    banding: Literal["keep", "rows", "rows and columns"] = "keep"
     profile: str = "auto"
     profiles: Mapping[str, tuple[ProfileStep, ...]] = field(default_factory=default_profiles)
 
@@ -89,6 +92,7 @@ def parameters_from(settings: Settings) -> ChainParameters:
         red=p.white_balance.red,
         blue=p.white_balance.blue,
         tone_time_s=p.tone_time_s,
+        banding=p.banding,
         profile=p.profile,
         profiles=profiles_from(p),
     )

@@ -204,7 +204,9 @@ def smooth_state(
         old = (previous or {}).get(key, new)
         if len(old) != len(new):
             old = new
-        most = slew * max(abs(v) for v in [*old, 1e-30])
+        # From nothing, a number grows at the pace of what it grows towards.
+        largest = 1.0 if key.startswith("share_") else max(abs(v) for v in [*old, *new, 1e-30])
+        most = slew * largest
         kept[key] = [
             o + min(max(share * (n - o), -most), most) for o, n in zip(old, new, strict=True)
         ]

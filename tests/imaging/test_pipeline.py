@@ -198,6 +198,37 @@ def test_unfitting_master_warns_and_goes_on() -> None:
     assert sky_level(developed).mean() > 30
 
 
+def test_flats_alone_divide_and_leave_the_black_level_to_the_frame() -> None:
+    rows, columns = np.mgrid[:H, :W]
+    loss = 1.0 - 0.4 * (np.hypot(rows - H / 2, columns - W / 2) / (H / 2)) ** 2
+    flat = Master((20_000.0 * np.maximum(loss, 0.02)).astype(np.float32), "flat", "flat.fits")
+    dim = light_of() * np.maximum(loss, 0.0)[..., None]
+    developed = develop(Bracket((shoot(dim, 10.0),)), ChainParameters(), masters=Masters((flat,)))
+    assert pedestal_of(developed)[0] == pytest.approx(BLACK, abs=3.0)
+    whole = develop(Bracket((shoot(light_of(), 10.0),)), ChainParameters())
+    edge, middle = (slice(60, 100), slice(300, 340)), (slice(220, 260), slice(300, 340))
+
+    def shape(d: Developed) -> float:
+        return float(np.median(d.linear[edge]) / np.median(d.linear[middle]))
+
+    assert shape(developed) == pytest.approx(shape(whole), rel=0.03)
+    wrong = Master(np.ones((4, 4), np.float32), "flat", "small.fits")
+    refused = develop(Bracket((shoot(dim, 10.0),)), PARAMETERS, masters=Masters((wrong,)))
+    assert any("not flattened" in w for w in refused.warnings)
+
+
+def test_banding_is_removed_on_request() -> None:
+    raw = shoot(light_of(), 10.0)
+    bands = np.random.default_rng(5).integers(-60, 60, H)[:, None]
+    banded = replace(raw, pixels=np.clip(raw.pixels.astype(int) + bands, 0, FULL).astype(np.uint16))
+
+    def unevenness(parameters: ChainParameters) -> float:
+        linear = develop(Bracket((banded,)), parameters).linear[..., 1]
+        return float(np.std(np.diff(np.median(linear[150:330, 200:440], axis=1))))
+
+    assert unevenness(replace(PARAMETERS, banding="rows")) < 0.4 * unevenness(PARAMETERS)
+
+
 def test_steps_say_what_was_done() -> None:
     developed = night()
     names = [s.name for s in developed.steps]
@@ -324,7 +355,18 @@ def test_parameters_come_from_the_settings(tmp_path: Path) -> None:
     assert day[0][1]["amount"] == 0.5
     assert day[1][1]["method"] == "mtf"
     assert parameters == ChainParameters(
-        64.0, 4000.0, 0.3, "bilinear", 5.0, "manual", 2.0, 1.1, 30.0, "day", parameters.profiles
+        64.0,
+        4000.0,
+        0.3,
+        "bilinear",
+        5.0,
+        "manual",
+        2.0,
+        1.1,
+        30.0,
+        "keep",
+        "day",
+        parameters.profiles,
     )
     assert parameters.digest() != ChainParameters().digest()
 
