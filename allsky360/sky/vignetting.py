@@ -67,9 +67,9 @@ def pool_vignetting(
         frames += prior.frames
     if frames == 0:
         raise ValueError("no frame to pool the vignetting of")
-    covariance = np.linalg.inv(information)
-    a, b = covariance @ right
-    a_sigma, b_sigma = np.sqrt(np.diag(covariance))
+    inverse = np.linalg.inv(information)
+    a, b = inverse @ right
+    a_sigma, b_sigma = np.sqrt(np.diag(inverse))
     return Vignetting(float(a), float(b), float(a_sigma), float(b_sigma), frames)
 
 
