@@ -1,0 +1,1 @@
+"""From a developed frame to its numbers: stars, sky brightness, clouds, Sun and Moon, safety."""

@@ -1,0 +1,114 @@
+"""What measuring remembers from frame to frame: what clear air looks like, and the verdict so far.
+
+Plain values that travel in each frame's record, like the picture's tone: any frame can be measured
+again from the record of the one before, on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from allsky360.sky.photometry import Photometry
+from allsky360.sky.safety import SafetyState
+from allsky360.sky.vignetting import Vignetting
+from allsky360.sky.zero_point import ZeroPointPrior, remember
+
+MOST_FRAMES = 50
+"""Frames after which the remembered vignetting follows new ones at a fixed pace."""
+
+ENOUGH_FRAMES = 5
+"""Clear frames from which the remembered vignetting is used instead of being fitted."""
+
+
+@dataclass(frozen=True)
+class SkyMemory:
+    """Of one camera.
+
+    Attributes
+    ----------
+    zero_points
+        By :func:`setting_of`: gain and binning.
+    vignetting
+        Mean over clear frames, None before the first.
+    safety
+        The verdict the frames so far add up to.
+    """
+
+    zero_points: Mapping[str, ZeroPointPrior] = field(default_factory=dict)
+    vignetting: Vignetting | None = None
+    safety: SafetyState = field(default_factory=SafetyState)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        time = self.safety.frame_time
+        return {
+            "zero_points": {k: asdict(v) for k, v in self.zero_points.items()},
+            "vignetting": None if self.vignetting is None else asdict(self.vignetting),
+            "safety": asdict(self.safety) | {"frame_time": time.isoformat() if time else None},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SkyMemory:
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            For anything else.
+        """
+        safety = dict(data["safety"])
+        time = safety["frame_time"]
+        safety["frame_time"] = datetime.fromisoformat(time) if time else None
+        for key in ("cloudy", "unknown"):  # JSON has no NaN
+            safety[key] = float("nan") if safety[key] is None else float(safety[key])
+        vignetting = data["vignetting"]
+        return cls(
+            {str(k): _prior(v) for k, v in data["zero_points"].items()},
+            None if vignetting is None else Vignetting(**vignetting),
+            SafetyState(**safety),
+        )
+
+
+def _prior(data: Mapping[str, Any]) -> ZeroPointPrior:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    return ZeroPointPrior(**values)
+
+
+def setting_of(gain: float | None, binning: int) -> str:
+    """Name what a zero point belongs to."""
+    return f"gain {gain or 0.0:g}, binning {binning}"
+
+
+def learn(memory: SkyMemory, setting: str, stars: Photometry) -> SkyMemory:
+    """Return the memory after one more frame's photometry; only clear frames teach."""
+    if stars.fit is None:
+        return memory
+    old = memory.zero_points.get(setting)
+    new = remember(old, stars.fit)
+    if new is None or new is old:
+        return memory
+    return replace(
+        memory,
+        zero_points=dict(memory.zero_points) | {setting: new},
+        vignetting=_mean(memory.vignetting, stars.vignetting),
+    )
+
+
+def _mean(old: Vignetting | None, new: Vignetting) -> Vignetting:
+    """Average the fitted curves of clear frames; a given one (no frames) teaches nothing."""
+    if new.frames == 0:
+        return old or new
+    if old is None:
+        return new
+    count = min(old.frames + 1, MOST_FRAMES)
+    share = 1.0 / count
+    return Vignetting(
+        old.a + share * (new.a - old.a),
+        old.b + share * (new.b - old.b),
+        max(old.a_sigma * (1.0 - share / 2), 0.02),
+        max(old.b_sigma * (1.0 - share / 2), 0.02),
+        count,
+    )
