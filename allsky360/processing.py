@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +23,23 @@ from allsky360.arrays.tone_curve import quantise
 from allsky360.config import Settings, site_from
 from allsky360.errors import AllskyError
 from allsky360.imaging.calibrate import Masters
-from allsky360.imaging.display import SkyHints
+from allsky360.imaging.display import SkyHints, render_picture
 from allsky360.imaging.encode import encode_jpeg
 from allsky360.imaging.filters.registry import FILTERS
 from allsky360.imaging.filters.stretch import stretch
+from allsky360.imaging.linear import LinearFrame, linearise
 from allsky360.imaging.parameters import ChainParameters, parameters_from
-from allsky360.imaging.pipeline import Developed, develop
-from allsky360.imaging.tone import Tone
+from allsky360.imaging.pipeline import Developed, finish
+from allsky360.imaging.steps import StepLog
+from allsky360.imaging.tone import Tone, knows_exposure
 from allsky360.masters import load_masters, masters_stamp
 from allsky360.model import Bracket, Exposure, Site
 
 if TYPE_CHECKING:
     from allsky360.archive import Archive, FrameRef
+    from allsky360.measure.frame import Measurement
+    from allsky360.measure.memory import SkyMemory
+    from allsky360.sky.lens_file import LensFile
 
 
 log = logging.getLogger(__name__)
@@ -42,8 +47,15 @@ log = logging.getLogger(__name__)
 LINEAR_PIXELS = 1_500_000
 """Size of the archived linear frame: photometry of the sky, not of stars, is read from it."""
 
-TONE_LOOK_BACK = 5
-"""Frames searched backwards for a tone to continue."""
+LOOK_BACK = 5
+"""Frames searched backwards for a tone and a memory to continue."""
+
+NIGHTS_BACK = 3
+"""Earlier nights searched for what clear air looks like."""
+
+MEASURE_VERSION = 1
+
+T = TypeVar("T")
 
 
 def backend_for(settings: Settings) -> Backend:
@@ -139,27 +151,33 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
     parameters = parameters_from(settings)
     bracket = archive.bracket(ref)
     site = archive.site(ref.camera, ref.night) or _site_or_none(settings)
-    developed = develop(
-        bracket,
-        parameters,
-        masters=masters_for(settings),
-        backend=backend_for(settings),
-        tone=_previous_tone(archive, ref),
-        hints=sky_hints(site, bracket.start),
+    before = _previous(archive, ref)
+    log = StepLog()
+    frame = linearise(
+        bracket, parameters, log, masters=masters_for(settings), backend=backend_for(settings)
     )
+    lens = _lens_for(root, ref.camera, frame, log)
+    sky = _measure(frame, site, lens, before.memory, parameters, log)
+    picture = render_picture(
+        frame, parameters, log, tone=before.tone, hints=sky_hints(site, bracket.start, sky)
+    )
+    developed = finish(frame, picture, log)
+    scalars = developed.statistics | (sky.scalars if sky is not None else {})
     jpeg = encode_jpeg(
         developed.picture,
         quality=settings.processing.jpeg_quality,
         exposure=bracket.exposures[0],
         site=site,
+        facts=scalars,
     )
+    provenance = provenance_of(bracket, developed, parameters) | sky_record(sky, lens)
     ProcessedWriter(root, ref.camera, ref.night).write(
         ref,
         time=bracket.start,
         linear=reduce_linear(developed.linear),
         picture_jpeg=jpeg,
-        scalars=developed.statistics,
-        provenance=provenance_of(bracket, developed, parameters),
+        scalars=scalars,
+        provenance=provenance,
         site=site,
     )
     record: dict[str, Any] = _plain(
@@ -170,10 +188,65 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
             "start": bracket.start.isoformat(),
             "seconds": round(time.perf_counter() - begin, 3),
             "warnings": list(developed.warnings),
-            "statistics": developed.statistics,
+            "statistics": scalars,
         }
     )
     return record
+
+
+def _lens_for(root: Path, camera: str, frame: LinearFrame, log: StepLog) -> LensFile | None:
+    """Return the camera's lens; a file that cannot be read costs the measurement, not the frame."""
+    from allsky360.lenses import current_lens
+
+    height, width = frame.image.shape[:2]
+    try:
+        return current_lens(root, camera, width, height)
+    except AllskyError as error:
+        log.warnings.append(f"The sky was not measured: {error.message}")
+        return None
+
+
+def _measure(
+    frame: LinearFrame,
+    site: Site | None,
+    lens: LensFile | None,
+    memory: SkyMemory | None,
+    parameters: ChainParameters,
+    steps: StepLog,
+) -> Measurement | None:
+    """Measure a frame where the site is known; what goes wrong costs the numbers, not the frame."""
+    if site is None or not knows_exposure(frame.reference):
+        return None
+    from allsky360.measure.frame import measure_frame
+
+    try:
+        with steps.step("measure", MEASURE_VERSION) as note:
+            sky = measure_frame(
+                frame,
+                site,
+                lens=lens.lens if lens is not None else None,
+                memory=memory,
+                day_white_balance=(parameters.red, parameters.blue),
+            )
+            note["seconds"] = sky.seconds
+    except (AllskyError, ValueError, ArithmeticError, LookupError) as error:
+        log.exception("measuring failed")
+        steps.warnings.append(f"The sky was not measured: {type(error).__name__}: {error}")
+        return None
+    return sky
+
+
+def sky_record(sky: Measurement | None, lens: LensFile | None) -> dict[str, Any]:
+    """Return what a frame's record says about its measurement beside the numbers."""
+    if sky is None:
+        return {}
+    about = None
+    if lens is not None:
+        about = {"serial": lens.serial, "solved": lens.solved.isoformat()}
+    words: dict[str, Any] = _plain(
+        {"sky": sky.words | {"lens": about, "memory": sky.memory.to_json()}}
+    )
+    return words
 
 
 def reduce_linear(linear: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -183,21 +256,75 @@ def reduce_linear(linear: NDArray[np.float32]) -> NDArray[np.float32]:
     return reduced
 
 
-def _previous_tone(archive: Archive, ref: FrameRef) -> Tone | None:
-    """Tone of the newest processed frame before this one, so that pictures do not flicker.
+@dataclass(frozen=True)
+class _Before:
+    """What the frames before hand on."""
 
-    Frames are developed side by side, so the one just before may not be there yet.
+    tone: Tone | None = None
+    memory: SkyMemory | None = None
+
+
+def _previous(archive: Archive, ref: FrameRef) -> _Before:
+    """Read the newest processed frame before this one, so that pictures do not flicker.
+
+    Frames are developed side by side, so the one just before may not be there yet. What clear air
+    looks like is remembered from the night before, too.
     """
-    for index in range(ref.index - 1, max(ref.index - 1 - TONE_LOOK_BACK, -1), -1):
-        try:
-            record = archive.record(replace(ref, index=index))
-            return Tone.from_json(record["provenance"]["tone"])
-        except (AllskyError, OSError, KeyError, TypeError, ValueError) as error:
-            log.debug("no tone from frame %s: %s", index, error)
+    tone = memory = None
+    for index in range(ref.index - 1, max(ref.index - 1 - LOOK_BACK, -1), -1):
+        provenance = _provenance(archive, replace(ref, index=index))
+        tone = tone or _read_part(provenance, Tone.from_json, "tone")
+        memory = memory or _read_part(provenance, _memory_from_json, "sky", "memory")
+        if tone is not None and memory is not None:
+            break
+    if memory is None:
+        memory = _memory_of_an_earlier_night(archive, ref)
+    return _Before(tone, memory)
+
+
+def _memory_of_an_earlier_night(archive: Archive, ref: FrameRef) -> SkyMemory | None:
+    """Search the last frames of the nights before; the verdict of another night is not kept."""
+    earlier = [n for n in archive.nights(ref.camera) if n < ref.night]
+    for night in sorted(earlier, reverse=True)[:NIGHTS_BACK]:
+        last = archive.count(ref.camera, night) - 1
+        for index in range(last, max(last - LOOK_BACK, -1), -1):
+            provenance = _provenance(archive, replace(ref, night=night, index=index))
+            found = _read_part(provenance, _memory_from_json, "sky", "memory")
+            if found is not None:
+                return replace(found, safety=type(found.safety)())
     return None
 
 
-def sky_hints(site: Site | None, when: datetime) -> SkyHints:
+def _memory_from_json(data: dict[str, Any]) -> SkyMemory:
+    from allsky360.measure.memory import SkyMemory
+
+    return SkyMemory.from_json(data)
+
+
+def _provenance(archive: Archive, ref: FrameRef) -> dict[str, Any]:
+    try:
+        found = archive.record(ref)["provenance"]
+    except (AllskyError, OSError, KeyError, TypeError, ValueError) as error:
+        log.debug("no record of frame %s: %s", ref.id, error)
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _read_part(data: dict[str, Any], read: Callable[[dict[str, Any]], T], *path: str) -> T | None:
+    """Read one part of a record; None where it is missing or another version wrote it."""
+    part: Any = data
+    for key in path:
+        part = part.get(key) if isinstance(part, dict) else None
+    if part is None:
+        return None
+    try:
+        return read(part)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        log.debug("%s of a record cannot be read: %s", ".".join(path), error)
+        return None
+
+
+def sky_hints(site: Site | None, when: datetime, sky: Measurement | None = None) -> SkyHints:
     """Return what the calendar says about the sky: the Sun, and how much the Moon lights it.
 
     A full Moon lights the sky about ten times as much as a half Moon; its light grows with
@@ -214,7 +341,8 @@ def sky_hints(site: Site | None, when: datetime) -> SkyHints:
         return SkyHints()
     height = min(max((moon.moon_altitude_deg + 1.0) / 31.0, 0.0), 1.0)
     moonlight = height * moon.moon_illumination**3
-    return SkyHints(moonlight, sun_altitude_deg=moon.sun_altitude_deg)
+    clouds = sky.scalars.get("cloud_fraction", 0.0) if sky is not None else 0.0
+    return SkyHints(moonlight, clouds, moon.sun_altitude_deg)
 
 
 def _site_or_none(settings: Settings) -> Site | None:
@@ -261,6 +389,7 @@ def process_files(
     frames: slice | None = None,
     profile: str | None = None,
     every_step: bool = False,
+    lens: LensFile | None = None,
     report: Callable[[FileResult | FileFailure], None] | None = None,
 ) -> FilesReport:
     """Develop files into one JPEG and one JSON each, without any server.
@@ -281,6 +410,8 @@ def process_files(
         Picture profile, instead of the settings'.
     every_step
         Write the picture after each of its steps too, as ``<name>.1-balance.jpg`` and so on.
+    lens
+        Lens of the camera, for measuring the sky.
     report
         Called after each result.
 
@@ -301,7 +432,7 @@ def process_files(
             names = ", ".join(("auto", *parameters.profiles))
             raise AllskyError(f"There is no profile {profile!r}.", mend=f"Take one of {names}.")
         parameters = replace(parameters, profile=profile)
-    run = _FileRun(out, settings, parameters, every_step, report or (lambda _: None))
+    run = _FileRun(out, settings, parameters, every_step, lens, report or (lambda _: None))
     pending: list[tuple[Path, int | None, Exposure]] = []
     for path in paths:
         try:
@@ -353,6 +484,7 @@ class _FileRun:
         settings: Settings,
         parameters: ChainParameters,
         every_step: bool,
+        lens: LensFile | None,
         report: Callable[[FileResult | FileFailure], None],
     ) -> None:
         self.out = out
@@ -360,12 +492,13 @@ class _FileRun:
         self.report = report
         self.parameters = parameters
         self.every_step = every_step
+        self.lens = lens
         self.masters = masters_for(settings)
         self.backend = backend_for(settings)
         self.site = _site_or_none(settings)
         self.result = FilesReport()
-        self._tone: Tone | None = None
-        self._tone_of: tuple[Any, ...] = ()
+        self._before = _Before()
+        self._key: tuple[Any, ...] = ()
         self._names: set[str] = set()
 
     def fail(self, source: str, reason: str) -> None:
@@ -381,38 +514,62 @@ class _FileRun:
         try:
             exposures = sorted((e for _, _, e in group), key=lambda e: -e.exposure_s)
             bracket = Bracket(tuple(exposures))
-            # A tone is handed on only between frames of one camera.
+            # Tone and memory are handed on only between frames of one camera.
             first = exposures[0]
             key = (group[0][0].parent, first.camera, first.pixels.shape)
-            developed = develop(
-                bracket,
+            same = key == self._key
+            log = StepLog()
+            frame = linearise(
+                bracket, self.parameters, log, masters=self.masters, backend=self.backend
+            )
+            lens = self._lens_for(frame, log)
+            memory = self._before.memory if same else None
+            sky = _measure(frame, self.site, lens, memory, self.parameters, log)
+            picture = render_picture(
+                frame,
                 self.parameters,
-                masters=self.masters,
-                backend=self.backend,
-                tone=self._tone if key == self._tone_of else None,
-                hints=sky_hints(self.site, first.start),
+                log,
+                tone=self._before.tone if same else None,
+                hints=sky_hints(self.site, first.start, sky),
                 watch=self._write_step(name) if self.every_step else None,
             )
+            developed = finish(frame, picture, log)
         except (AllskyError, ValueError) as error:
             self.fail(", ".join(sources), str(error))
             return
-        self._tone, self._tone_of = developed.tone, key
+        self._before, self._key = _Before(developed.tone, sky.memory if sky else memory), key
+        scalars = developed.statistics | (sky.scalars if sky is not None else {})
         jpeg = encode_jpeg(
             developed.picture,
             quality=self.settings.processing.jpeg_quality,
             exposure=first,
             site=self.site,
+            facts=scalars,
         )
-        picture = self.out / f"{name}.jpg"
-        record = {"sources": list(sources), "picture": picture.name}
-        record |= provenance_of(bracket, developed, self.parameters)
-        picture.write_bytes(jpeg)
+        path = self.out / f"{name}.jpg"
+        record = {"sources": list(sources), "picture": path.name}
+        record |= provenance_of(bracket, developed, self.parameters) | sky_record(sky, lens)
+        record["statistics"] = _plain(scalars)
+        path.write_bytes(jpeg)
         text = json.dumps(record, indent=1, allow_nan=False)
         (self.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         seconds = round(time.perf_counter() - begin, 3)
-        done = FileResult(sources, picture, seconds, developed.warnings)
+        done = FileResult(sources, path, seconds, developed.warnings)
         self.result.done.append(done)
         self.report(done)
+
+    def _lens_for(self, frame: LinearFrame, log: StepLog) -> LensFile | None:
+        """Return the lens where it is one for frames of this size."""
+        if self.lens is None:
+            return None
+        height, width = frame.image.shape[:2]
+        model = self.lens.lens
+        if (model.width, model.height) == (width, height):
+            return self.lens
+        log.warnings.append(
+            f"The lens file is for {model.width}x{model.height}, the frame is {width}x{height}."
+        )
+        return None
 
     def _write_step(self, name: str) -> Callable[[str, Array], None]:
         """Return what writes each step's picture; a linear one is stretched plainly to be seen."""

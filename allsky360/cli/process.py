@@ -25,6 +25,9 @@ def process(
     profile: Annotated[
         str, typer.Option(help="Picture profile: auto, clear, moonlit, cloudy or day.")
     ] = "",
+    lens: Annotated[
+        Path | None, typer.Option(help="Lens file, for measuring stars, sky and clouds.")
+    ] = None,
     steps: Annotated[
         bool, typer.Option("--steps", help="Write the picture after each of its steps too.")
     ] = False,
@@ -32,6 +35,7 @@ def process(
     """Develop files into one JPEG and one JSON record each."""
     from allsky360.config import load_settings
     from allsky360.processing import FileFailure, process_files
+    from allsky360.sky.lens_file import read_lens
 
     def say(item: FileResult | FileFailure) -> None:
         if isinstance(item, FileFailure):
@@ -50,6 +54,7 @@ def process(
         frames=wanted,
         profile=profile or None,
         every_step=steps,
+        lens=read_lens(lens) if lens is not None else None,
         report=say,
     )
     typer.echo(f"{len(result.done)} pictures in {out}, {len(result.failed)} failed")

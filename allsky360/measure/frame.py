@@ -154,7 +154,7 @@ def measure_frame(
             scalars["stars_matched"] = float(len(matches))
             if len(matches):
                 scalars["lens_residual_px"] = float(np.median(matches.residual_px))
-            memory = learn(memory, setting, photometry)
+            memory = learn(memory, setting, photometry, clouds)
     if lens is not None and (clouds is None or clouds.method == "none"):
         clouds = clouds_from_texture(
             frame.image, lens, lights, white_balance=day_white_balance, clipped=frame.clipped

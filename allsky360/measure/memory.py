@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from allsky360.sky.clouds import CloudMap
 from allsky360.sky.photometry import Photometry
 from allsky360.sky.safety import SafetyState
-from allsky360.sky.vignetting import Vignetting
+from allsky360.sky.vignetting import Vignetting, pool_vignetting
 from allsky360.sky.zero_point import ZeroPointPrior, remember
 
-MOST_FRAMES = 50
-"""Frames after which the remembered vignetting follows new ones at a fixed pace."""
+FEW_CLOUDS, LITTLE_UNKNOWN = 0.10, 0.25
+"""Shares of the sky that a frame which teaches may have cloudy or untold."""
 
 ENOUGH_FRAMES = 5
 """Clear frames from which the remembered vignetting is used instead of being fitted."""
@@ -82,33 +83,22 @@ def setting_of(gain: float | None, binning: int) -> str:
     return f"gain {gain or 0.0:g}, binning {binning}"
 
 
-def learn(memory: SkyMemory, setting: str, stars: Photometry) -> SkyMemory:
-    """Return the memory after one more frame's photometry; only clear frames teach."""
+def learn(memory: SkyMemory, setting: str, stars: Photometry, clouds: CloudMap) -> SkyMemory:
+    """Return the memory after one more frame's photometry; only clear frames teach.
+
+    Where the map shows hardly a cloud, fewer stars need to be in the fit's own clear class: lamps,
+    trees and a lens unlike the simulated ones push real stars out of it.
+    """
     if stars.fit is None:
         return memory
+    clear = clouds.cloudy <= FEW_CLOUDS and clouds.unknown <= LITTLE_UNKNOWN
     old = memory.zero_points.get(setting)
-    new = remember(old, stars.fit)
+    new = remember(old, stars.fit, clear_share=0.4 if clear else 0.8)
     if new is None or new is old:
         return memory
-    return replace(
-        memory,
-        zero_points=dict(memory.zero_points) | {setting: new},
-        vignetting=_mean(memory.vignetting, stars.vignetting),
-    )
-
-
-def _mean(old: Vignetting | None, new: Vignetting) -> Vignetting:
-    """Average the fitted curves of clear frames; a given one (no frames) teaches nothing."""
-    if new.frames == 0:
-        return old or new
-    if old is None:
-        return new
-    count = min(old.frames + 1, MOST_FRAMES)
-    share = 1.0 / count
-    return Vignetting(
-        old.a + share * (new.a - old.a),
-        old.b + share * (new.b - old.b),
-        max(old.a_sigma * (1.0 - share / 2), 0.02),
-        max(old.b_sigma * (1.0 - share / 2), 0.02),
-        count,
-    )
+    vignetting = memory.vignetting
+    if stars.vignetting.frames:  # fitted in this frame, not given
+        covariance = stars.fit.covariance[4:6, 4:6]
+        vignetting = pool_vignetting([(stars.fit.vignetting, covariance)], prior=vignetting)
+    zero_points = dict(memory.zero_points) | {setting: new}
+    return replace(memory, zero_points=zero_points, vignetting=vignetting)
