@@ -475,17 +475,20 @@ def _split_rows(
             for x in range(w):
                 hit = one if use[x] else zero
                 n[x] = hit if first else n[x] + hit
+        counts = n[: 2 * cells].reshape(cells, 2)
         if colours:
             first_, second_ = red[i], blue[i]
+            reds, blues = dr[: 2 * cells].reshape(cells, 2), db[: 2 * cells].reshape(cells, 2)
             for k in range(cells):
-                share = one / max(n[2 * k] + n[2 * k + 1], one)
-                first_[k] = (dr[2 * k] + dr[2 * k + 1]) * share
-                second_[k] = (db[2 * k] + db[2 * k + 1]) * share
+                share = one / max(counts[k, 0] + counts[k, 1], one)
+                first_[k] = (reds[k, 0] + reds[k, 1]) * share
+                second_[k] = (blues[k, 0] + blues[k, 1]) * share
         if masked:
             third_, hits = light[i], inside[i]
+            lights = dl[: 2 * cells].reshape(cells, 2)
             for k in range(cells):
-                count = n[2 * k] + n[2 * k + 1]
-                third_[k] = (dl[2 * k] + dl[2 * k + 1]) / max(count, one)
+                count = counts[k, 0] + counts[k, 1]
+                third_[k] = (lights[k, 0] + lights[k, 1]) / max(count, one)
                 hits[k] = count > zero
 
 
@@ -502,9 +505,11 @@ def _double_row(half: Floats, y: int, between: Floats, line: Floats) -> None:
         inner[k] = near * a[k] + far * b[k]
     between[0], between[n + 1] = between[1], between[n]
     left, right = between[:n], between[2 : n + 2]
+    # Pairs, not line[2 * k]: an index that is computed is checked for being negative.
+    pairs = line[: 2 * n].reshape(n, 2)
     for k in range(n):
-        line[2 * k] = near * inner[k] + far * left[k]
-        line[2 * k + 1] = near * inner[k] + far * right[k]
+        pairs[k, 0] = near * inner[k] + far * left[k]
+        pairs[k, 1] = near * inner[k] + far * right[k]
 
 
 @compiled
@@ -618,9 +623,11 @@ def _scan_rows(
         share = quarter + quarter if first else quarter
         best[w], mean[w] = best[w - 1], mean[w - 1]
         target, means = sure[y // 2], level[y // 2]
-        for k in range(target.size):
-            target[k] = max(best[2 * k], best[2 * k + 1])
-            means[k] = share * (mean[2 * k] + mean[2 * k + 1])
+        cells = target.size
+        bests, both = best[: 2 * cells].reshape(cells, 2), mean[: 2 * cells].reshape(cells, 2)
+        for k in range(cells):
+            target[k] = max(bests[k, 0], bests[k, 1])
+            means[k] = share * (both[k, 0] + both[k, 1])
 
 
 def _grow_cpu(half: Floats, steps: int) -> Floats:

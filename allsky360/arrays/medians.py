@@ -333,21 +333,23 @@ def _repair_rows(
     for c in range(channels):
         least[c] = sigmas * np.sqrt(read_var[c])
     n, jump = w * channels, 2 * channels
-    marks = np.zeros(n, np.bool_)
+    marks = np.zeros(n, np.uint8)
     near = np.empty(n, np.float32)
     for k in range(n):
         near[k] = least[k % channels]
     for y in range(y0, y1):
         row, target = image[y].reshape(-1), out[y].reshape(-1)
         up, down = image[_fold(y - 2, h)].reshape(-1), image[_fold(y + 2, h)].reshape(-1)
-        marks[:] = True
-        found = False
+        marks[:] = 1
+        inner, left, right = row[jump : n - jump], row[: n - 2 * jump], row[2 * jump :]
+        above, below, room = up[jump : n - jump], down[jump : n - jump], near[jump : n - jump]
+        marked, found = marks[jump : n - jump], np.uint8(0)
         # Without branches, so that it vectorises; almost no pixel is left after it.
-        for k in range(jump, n - jump):
-            v, a, b = row[k], row[k - jump], row[k + jump]
-            high = max(max(a, b), max(up[k], down[k])) + near[k]
-            low = min(min(a, b), min(up[k], down[k])) - near[k]
-            marks[k] = (v > high) | (v < low)
+        for k in range(inner.size):
+            v = inner[k]
+            high = max(max(left[k], right[k]), max(above[k], below[k])) + room[k]
+            low = min(min(left[k], right[k]), min(above[k], below[k])) - room[k]
+            marked[k] = np.uint8(v > high) | np.uint8(v < low)
         for k in range(n):
             target[k] = row[k]
             found |= marks[k]
@@ -470,13 +472,19 @@ def _change_rows(
             for c in range(channels):
                 between[c] = between[channels + c]
                 between[m + channels + c] = between[m + c]
-            for k in range(m // channels):
-                for c in range(channels):
-                    at = (k + 1) * channels + c
-                    line[2 * k * channels + c] = near * between[at] + far * between[at - channels]
-                    line[(2 * k + 1) * channels + c] = (
-                        near * between[at] + far * between[at + channels]
-                    )
+            before, after = between[:m], between[2 * channels :]
+            here = between[channels : channels + m]
+            pairs = line[: 2 * m].reshape(m // channels, 2, channels)
+            if channels == 3:
+                a3, b3, c3 = before.reshape(-1, 3), here.reshape(-1, 3), after.reshape(-1, 3)
+                for k in range(m // 3):
+                    for c in range(3):
+                        pairs[k, 0, c] = near * b3[k, c] + far * a3[k, c]
+                        pairs[k, 1, c] = near * b3[k, c] + far * c3[k, c]
+            else:
+                for k in range(m):
+                    pairs[k, 0, 0] = near * here[k] + far * before[k]
+                    pairs[k, 1, 0] = near * here[k] + far * after[k]
         v, target = image[y], middle[y]
         for k in range(n):
             w = v[k] - target[k]
@@ -532,7 +540,7 @@ def _blend_rows(
             for x in range(w):
                 target[x] = source[x] + share[x] * target[x]
         else:
+            colours, changes = image[y], change[y]
             for x in range(w):
-                for c in range(channels):
-                    k = channels * x + c
-                    target[k] = source[k] + share[x] * target[k]
+                for c in range(3):
+                    changes[x, c] = colours[x, c] + share[x] * changes[x, c]

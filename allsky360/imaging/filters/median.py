@@ -24,7 +24,7 @@ from allsky360.imaging.filters.extend import extend_outward
 from allsky360.imaging.filters.filter import Filter
 from allsky360.imaging.noise import NoiseModel
 
-ROWS = 48
+ROWS = 24
 """Rows the noise is measured on, about."""
 GROWS_WITH_LIGHT = NoiseModel(0.1, 1.0)
 """Shape of the noise where no model is given, for a sky of 1."""
@@ -103,7 +103,7 @@ def channel_noise(
     """
     h = image.shape[0]
     step = max(1, h // ROWS)
-    rows = to_host(image[step // 2 :: step, ...]).astype(np.float64)
+    rows = to_host(image[step // 2 :: step, ...]).astype(np.float32)
     use = np.ones(rows.shape[:2], bool)
     if mask is not None:
         use = to_host(mask[step // 2 :: step, :]).astype(bool)
@@ -116,7 +116,7 @@ def channel_noise(
         bend = rows[:, 2:-2, c] - 0.5 * (rows[:, :-4, c] + rows[:, 4:, c])
         found, level = bend[inner], rows[:, 2:-2, c][inner]
         if not found.size:
-            found, level = np.zeros(1), np.ones(1)
+            found, level = np.zeros(1, np.float32), np.ones(1, np.float32)
         variance = (1.4826 * float(np.median(np.abs(found)))) ** 2 / 1.5
         expected = shape.read_var + shape.shot * max(float(np.median(level)), 0.0)
         factor = variance / max(expected, 1e-30)

@@ -117,9 +117,6 @@ def measure_noise_of_scales(
     channels = image.shape[-1]
     found = [(plane[..., c], 2**j) for j, plane in enumerate(planes) for c in range(channels)]
     shares = np.reshape(quiet_shares(tiles.spreads(found), levels, noise), (-1, channels))
-    for j in range(1, len(shares)):
-        # Cloud and crowded stars grow with the scale; noise does not.
-        shares[j] = np.minimum(shares[j], shares[j - 1])
     for j, row in enumerate(shares):
         state[f"share_scale_{j + 1}"] = [float(v) for v in row]
     return state

@@ -17,7 +17,7 @@ from allsky360.imaging.noise import NoiseModel
 
 TILE = 128
 """Side of a tile, px."""
-TILES = 24
+TILES = 16
 MARGIN = 24
 """Border of a tile that its neighbours on the canvas reach into, px."""
 QUIET = 0.25
@@ -79,8 +79,10 @@ class Tiles:
 
 
 def _median(values: Array) -> Array:
-    xp = namespace(values)
-    return xp.sort(values, axis=1)[:, values.shape[1] // 2]
+    middle = values.shape[1] // 2
+    if isinstance(values, np.ndarray):
+        return np.partition(values, middle, axis=1)[:, middle]
+    return namespace(values).sort(values, axis=1)[:, middle]
 
 
 def cut_tiles(image: Array, mask: Array | None) -> Tiles:
@@ -128,16 +130,17 @@ def _starts(n: int, side: int) -> list[int]:
 
 
 def _level_out(tile: Array) -> Array:
-    """Take a tile's plane away, so that it meets its neighbours on the canvas without a step."""
+    """Take the plane of least squares away; its slopes follow from the means along each axis."""
     xp = namespace(tile)
+    plane = xp.mean(xp.mean(tile, axis=0, keepdims=True), axis=1, keepdims=True)
     for axis in (0, 1):
         n = tile.shape[axis]
         ramp = np.arange(n, dtype=np.float32) - np.float32(0.5 * (n - 1))
         ramp = ramp / np.float32(max(float(np.sum(ramp**2)), 1.0) ** 0.5)
         along = on_device_of(tile, ramp.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1)))
         line = xp.mean(tile, axis=1 - axis, keepdims=True)
-        tile = tile - along * xp.sum(line * along, axis=axis, keepdims=True)
-    return tile - xp.mean(xp.mean(tile, axis=0, keepdims=True), axis=1, keepdims=True)
+        plane = plane + along * xp.sum(line * along, axis=axis, keepdims=True)
+    return tile - plane
 
 
 def quiet_shares(spreads: Numbers, levels: Numbers, noise: NoiseModel) -> list[float]:
