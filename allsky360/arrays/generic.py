@@ -415,7 +415,7 @@ def merge_weighted(
         if keep is not None:
             # Where all longer exposures saturate, as much light as theirs is no contradiction.
             enough = (value / ratios[k] >= SLACK * bound) & (seen < 0.5)
-            part = xp.where(enough, part, part * _between(keep[k, ...], value.shape, size))
+            part = xp.where(enough, part, part * interpolated(keep[k, ...], value.shape, size))
         cover = xp.maximum(cover, part * s)
         floor = SHORTEST_FLOOR if k == shortest else FLOOR
         trust.append(part * xp.maximum(s, xp.full_like(s, floor)))
@@ -434,7 +434,7 @@ def merge_weighted(
     return scale * total / weight, clipped
 
 
-def _between(blocks: Array, shape: tuple[int, ...], size: int) -> Array:
+def interpolated(blocks: Array, shape: tuple[int, ...], size: int) -> Array:
     """Bilinear between the centres of blocks, at every sample."""
     xp = _xp(blocks)
     for axis in (0, 1):
