@@ -19,7 +19,7 @@ from allsky360.measure.frame import Measurement, measure_frame
 from allsky360.measure.memory import SkyMemory
 from allsky360.measure.names import DESCRIPTIONS, descriptions
 from allsky360.model import Bracket, Exposure, Site
-from allsky360.processing import _plain
+from allsky360.processing.records import plain
 from allsky360.simulator.sky import SkySource
 from allsky360.simulator.source import ExposureRequest
 
@@ -89,7 +89,7 @@ def test_memory_makes_the_verdict_and_travels_as_json() -> None:
         )
         # The same light 30 s later: near enough for the stars' circles.
         found = measure_frame(later, SITE, lens=source(0.0).lens, memory=memory)
-        memory = SkyMemory.from_json(json.loads(json.dumps(_plain(found.memory.to_json()))))
+        memory = SkyMemory.from_json(json.loads(json.dumps(plain(found.memory.to_json()))))
         assert memory == found.memory
         verdicts.append(found.words["safety"])
     assert verdicts[0] == "unknown"  # nothing to compare with yet

@@ -1,0 +1,17 @@
+"""Raw to picture and numbers, with input and output: one archived frame, or a list of files."""
+
+from allsky360.processing.archived import process_archived_frame, reduce_linear
+from allsky360.processing.chain import backend_for, masters_for, sky_hints
+from allsky360.processing.files import FileFailure, FileResult, FilesReport, process_files
+
+__all__ = [
+    "FileFailure",
+    "FileResult",
+    "FilesReport",
+    "backend_for",
+    "masters_for",
+    "process_archived_frame",
+    "process_files",
+    "reduce_linear",
+    "sky_hints",
+]

@@ -1,0 +1,104 @@
+"""What both ways of processing share: backend, masters, and measuring that may fail alone."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allsky360.arrays import Backend, best_backend
+from allsky360.config import Settings, site_from
+from allsky360.errors import AllskyError
+from allsky360.imaging.calibrate import Masters
+from allsky360.imaging.display import SkyHints
+from allsky360.imaging.linear import LinearFrame
+from allsky360.imaging.parameters import ChainParameters
+from allsky360.imaging.steps import StepLog
+from allsky360.imaging.tone import knows_exposure
+from allsky360.masters import load_masters, masters_stamp
+from allsky360.model import Site
+
+if TYPE_CHECKING:
+    from allsky360.measure.frame import Measurement
+    from allsky360.measure.memory import SkyMemory
+    from allsky360.sky.lens_file import LensFile
+
+log = logging.getLogger(__name__)
+
+MEASURE_VERSION = 1
+
+
+def backend_for(settings: Settings) -> Backend:
+    """Return the backend frames are developed on: the GPU where there is one and it may be used."""
+    return "numpy" if settings.dask.gpu == "never" else best_backend()
+
+
+def masters_for(settings: Settings) -> Masters | None:
+    """Return the frames of ``processing.dark_root``; read again only when a file in it changed."""
+    root = settings.processing.dark_root
+    return None if root is None else _cached_masters(root, masters_stamp(root))
+
+
+@lru_cache(maxsize=1)
+def _cached_masters(root: Path, stamp: tuple[tuple[str, int, int], ...]) -> Masters:
+    return load_masters(root)
+
+
+def measure_or_none(
+    frame: LinearFrame,
+    site: Site | None,
+    lens: LensFile | None,
+    memory: SkyMemory | None,
+    parameters: ChainParameters,
+    steps: StepLog,
+) -> Measurement | None:
+    """Measure a frame where the site is known; what goes wrong costs the numbers, not the frame."""
+    if site is None or not knows_exposure(frame.reference):
+        return None
+    from allsky360.measure.frame import measure_frame
+
+    try:
+        with steps.step("measure", MEASURE_VERSION) as note:
+            sky = measure_frame(
+                frame,
+                site,
+                lens=lens.lens if lens is not None else None,
+                memory=memory,
+                day_white_balance=(parameters.red, parameters.blue),
+            )
+            note["seconds"] = sky.seconds
+    except (AllskyError, ValueError, ArithmeticError, LookupError) as error:
+        log.exception("measuring failed")
+        steps.warnings.append(f"The sky was not measured: {type(error).__name__}: {error}")
+        return None
+    return sky
+
+
+def sky_hints(site: Site | None, when: datetime, sky: Measurement | None = None) -> SkyHints:
+    """Return what the calendar says about the sky: the Sun, and how much the Moon lights it.
+
+    A full Moon lights the sky about ten times as much as a half Moon; its light grows with
+    altitude until about 30 degrees.
+    """
+    if site is None:
+        return SkyHints()
+    from allsky360.sky.ephemeris import EphemerisError, sun_moon
+
+    try:
+        moon = sun_moon(site, when)
+    except EphemerisError as error:
+        log.warning("the Moon is not known: %s", error)
+        return SkyHints()
+    height = min(max((moon.moon_altitude_deg + 1.0) / 31.0, 0.0), 1.0)
+    moonlight = height * moon.moon_illumination**3
+    clouds = sky.scalars.get("cloud_fraction", 0.0) if sky is not None else 0.0
+    return SkyHints(moonlight, clouds, moon.sun_altitude_deg)
+
+
+def site_or_none(settings: Settings) -> Site | None:
+    """Return the settings' site, None where it is not set."""
+    if settings.site.latitude_deg is None or settings.site.longitude_deg is None:
+        return None
+    return site_from(settings)
