@@ -255,3 +255,35 @@ def test_cupy_filters_agree(
     moved = arrays.to_device(image, "cupy")
     theirs = arrays._body(moved, name)(moved, *arguments)
     np.testing.assert_allclose(ours, arrays.to_host(theirs), atol=2e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not arrays.cuda_available(), reason="no CUDA device")
+@pytest.mark.parametrize("shape", [(70, 81), (70, 81, 3)])
+def test_cupy_front_end_agrees(rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+    ratios, full = (1.0, 0.3, 0.05), [5000.0, 5000.0, 4000.0]
+    truth = 10.0 ** rng.uniform(0, 5.5, shape)
+    values = [
+        np.minimum(truth * r, f).astype(np.float32) for r, f in zip(ratios, full, strict=True)
+    ]
+    moved = [arrays.to_device(v, "cupy") for v in values]
+    ours = arrays.block_differences(values, ratios, full=full, size=8)
+    theirs = arrays.block_differences(moved, ratios, full=full, size=8)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, arrays.to_host(b), rtol=2e-4, atol=1.0)
+    keywords: dict[str, Any] = {"full": full, "read_var": 9.0, "shot": 0.8, "knee": (0.9, 0.98)}
+    keep = np.ones((3, *ours[0].shape[1:]), np.float32)
+    keep[1:, 2:4, 3:6] = 0.2
+    mine, clipped = arrays.merge_weighted(values, ratios, keep=keep, **keywords)
+    other, flags = arrays.merge_weighted(
+        moved, ratios, keep=arrays.to_device(keep, "cupy"), **keywords
+    )
+    np.testing.assert_allclose(mine, arrays.to_host(other), rtol=5e-4)
+    np.testing.assert_allclose(clipped, arrays.to_host(flags), atol=1)
+    if len(shape) == 2:
+        image = mosaic(rng)
+        given = {"sigmas": 8.0, "read_var": 25.0, "shot": 0.01}
+        repaired, count = arrays.repair_isolated(image, **given)
+        found, number = arrays.repair_isolated(arrays.to_device(image, "cupy"), **given)
+        np.testing.assert_allclose(repaired, arrays.to_host(found), rtol=1e-6)
+        assert int(count) == int(number)

@@ -13,6 +13,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from allsky360.arrays.cuda_front import block_differences as block_differences
+from allsky360.arrays.cuda_front import merge_weighted as merge_weighted
+from allsky360.arrays.cuda_front import repair_isolated as repair_isolated
+
 Array = Any
 
 SOURCE = r"""
@@ -28,6 +32,7 @@ __device__ __forceinline__ int fold(int i, int n) {
 
 // Index mirrored any distance away; see fold.
 __device__ __forceinline__ int fold_far(int i, int n) {
+    if (i >= 0 && i < n) return i;
     if (n == 1) return 0;
     int period = 2 * (n - 1);
     i = (i < 0 ? -i : i) % period;
