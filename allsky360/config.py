@@ -20,7 +20,7 @@ from allsky360.clock import REAL_CLOCK, Clock, rehearsal
 from allsky360.config_filters import FilterSettings, ProfilesSettings
 from allsky360.config_overlay import OverlaySettings
 from allsky360.config_section import Section
-from allsky360.config_steps import check_steps
+from allsky360.config_steps import check_geometry, check_steps
 from allsky360.config_text import explain_errors, explain_stray_environment
 from allsky360.errors import SettingsError
 from allsky360.model import Site, as_utc
@@ -220,8 +220,34 @@ class ProcessingSettings(Section):
 
     @model_validator(mode="after")
     def _steps_are_filters(self) -> ProcessingSettings:
-        for name in type(self.profiles).model_fields:
-            check_steps(name, getattr(self.profiles, name), self.filters)
+        steps = {name: getattr(self.profiles, name) for name in type(self.profiles).model_fields}
+        for name in steps:
+            check_steps(name, steps[name], self.filters)
+        check_geometry(steps, self.filters)
+        return self
+
+
+class SafetySettings(Section):
+    """When the sky counts as safe for observing; only clouds are judged."""
+
+    unsafe_above: float = Field(
+        0.4, ge=0, le=1, description="Cloudy share of the sky above which it is unsafe."
+    )
+    safe_below: float = Field(
+        0.25, ge=0, le=1, description="Cloudy share below which it may become safe again."
+    )
+    max_unknown: float = Field(
+        0.5, ge=0, lt=1, description="Share of the sky that may remain untold."
+    )
+    safe_after: int = Field(3, ge=1, le=1000, description="Clear frames in a row before safe.")
+    max_age_s: float = Field(
+        300.0, gt=0, le=86400, description="Age from which the last frame says nothing."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SafetySettings:
+        if self.safe_below > self.unsafe_above:
+            raise ValueError("safe_below must not exceed unsafe_above")
         return self
 
 
@@ -316,6 +342,7 @@ class Settings(BaseSettings):
     capture: CaptureSettings = Field(default_factory=CaptureSettings)
     processing: ProcessingSettings = Field(default_factory=ProcessingSettings)
     overlay: OverlaySettings = Field(default_factory=OverlaySettings)
+    safety: SafetySettings = Field(default_factory=SafetySettings)
     owner: OwnerSettings = Field(default_factory=OwnerSettings)
     prefect: PrefectSettings = Field(default_factory=PrefectSettings)
     dask: DaskSettings = Field(default_factory=DaskSettings)

@@ -22,6 +22,7 @@ DEFAULT_TEXT = (
 class OverlaySettings(Section):
     """What is drawn over the picture once the lens model is known."""
 
+    burn_in: bool = Field(False, description="Draw it into the pictures that are stored.")
     star_names: bool = Field(True, description="Proper names of bright stars.")
     star_names_max_v: float = Field(2.6, ge=-2, le=8, description="Faintest star named, V.")
     designations_max_v: float | None = Field(

@@ -87,3 +87,28 @@ def check_steps(profile: str, steps: tuple[str, ...], filters: BaseModel) -> Non
         if name != "stretch" and linear != (number < names.index("stretch")):
             place = "before" if linear else "after"
             raise ValueError(f"profiles.{profile}: '{name}' must stand {place} 'stretch'")
+
+
+GEOMETRY = ("crop", "flip", "rotate")
+
+
+def check_geometry(profiles: dict[str, tuple[str, ...]], filters: BaseModel) -> None:
+    """Refuse profiles that crop or turn the picture differently.
+
+    Raises
+    ------
+    ValueError
+        Pictures of one night would differ in size, and could not be mixed where one profile hands
+        over to the next.
+    """
+    kept = {
+        name: [s for s in resolve_steps(steps, filters) if s[0] in GEOMETRY]
+        for name, steps in profiles.items()
+    }
+    first = next(iter(kept))
+    for name, steps in kept.items():
+        if steps != kept[first]:
+            raise ValueError(
+                f"profiles.{name} and profiles.{first} do not crop, flip and rotate alike; write"
+                " the same such steps in every profile"
+            )

@@ -144,6 +144,7 @@ def test_a_profile_that_cannot_work_is_refused(tmp_path: Path) -> None:
         ('["scnr(0.5)", "stretch"]', "name=value"),
         ('["scnr(amount=open(1))", "stretch"]', "name=value"),
         ('["stretch", "scnr"]', "'scnr' must stand before 'stretch'"),
+        ('["stretch", "flip(horizontal=true)"]', "do not crop, flip and rotate alike"),
     ):
         file = tmp_path / "a.toml"
         file.write_text(f"[processing.profiles]\nclear = {steps}\n")

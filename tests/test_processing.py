@@ -257,3 +257,57 @@ def test_every_step_can_be_written_by_command(tmp_path: Path) -> None:
 def test_unknown_profile_is_refused(tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(AllskyError, match="no profile 'noon'"):
         process_files([], tmp_path / "out", settings, profile="noon")
+
+
+def test_a_frame_with_a_lens_is_measured_and_named(tmp_path: Path, settings: Settings) -> None:
+    from allsky360.imaging.parameters import ChainParameters
+    from allsky360.lenses import lens_folder
+    from allsky360.simulator.sky import SkySource
+    from allsky360.simulator.source import ExposureRequest
+    from allsky360.sky.lens_file import LensFile, write_lens
+
+    site = Site("La Palma", 28.7606, -17.8816, 2326.0)
+    source = SkySource.from_settings(
+        Settings(simulator={"width": 1000, "height": 800, "cloud_cover": 0.0}), site
+    )
+    start = datetime(2026, 11, 14, 0, 0, tzinfo=UTC)
+    shot = source.expose(ExposureRequest(start=start, exposure_s=10.0, gain=0.0))
+    sensor = shot.truth["sensor"]
+    exposure = Exposure(
+        shot.pixels, shot.pattern, start, 10.0, gain=0.0,
+        saturation_adu=sensor["saturation_adu"], egain=sensor["egain_e_per_adu"],
+    )  # fmt: skip
+    root = settings.storage.root
+    writer = RawWriter(root, "Test", site)
+    refs = [writer.append(Bracket((exposure,)), {}) for _ in range(2)]
+    folder = lens_folder(root, refs[0].camera)
+    folder.mkdir(parents=True)
+    about = LensFile(source.lens, "Test", 1, start, site, (start,), {}, {}, "test", ())
+    write_lens(folder / "0001.json", about)
+
+    plain = Settings(storage={"root": root}, dask={"gpu": "never"})
+    record = process_archived_frame(root, refs[0], plain)
+    truth = shot.truth["sky_v_mag_arcsec2_zenith"]
+    assert record["statistics"]["sky_brightness_mag_arcsec2"] == pytest.approx(truth, abs=0.15)
+    kept = Archive(root).record(refs[0])["provenance"]["sky"]
+    assert kept["night_phase"] == "night"
+    assert kept["lens"]["serial"] == 1
+    picture = Archive(root).picture(refs[0])
+    assert picture is not None
+
+    named = Settings(
+        storage={"root": root},
+        dask={"gpu": "never"},
+        overlay={"burn_in": True},
+        processing={
+            "profiles": {
+                name: ["stretch", "flip(horizontal=true)"] for name in ChainParameters().profiles
+            }
+        },
+    )
+    process_archived_frame(root, refs[1], named)
+    burnt = Archive(root).picture(refs[1])
+    assert burnt is not None
+    with Image.open(picture) as before, Image.open(burnt) as after:
+        difference = np.abs(np.asarray(before, int)[:, ::-1] - np.asarray(after, int))
+    assert 0.005 < (difference.max(axis=2) > 60).mean() < 0.2

@@ -16,6 +16,7 @@ from allsky360.cli import config as config_command
 from allsky360.cli import darks as darks_command
 from allsky360.cli import owner as owner_command
 from allsky360.cli import process as process_command
+from allsky360.cli import safety as safety_command
 from allsky360.cli import simulate as simulate_command
 from allsky360.cli import sky as sky_command
 from allsky360.cli import up as up_command
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(config_command.app, name="config")
 app.add_typer(darks_command.app, name="darks")
 app.add_typer(sky_command.app, name="sky")
+app.command("safety")(safety_command.safety)
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)
 app.command("simulate")(simulate_command.simulate)

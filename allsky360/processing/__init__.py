@@ -1,7 +1,7 @@
 """Raw to picture and numbers, with input and output: one archived frame, or a list of files."""
 
 from allsky360.processing.archived import process_archived_frame, reduce_linear
-from allsky360.processing.chain import backend_for, masters_for, sky_hints
+from allsky360.processing.chain import backend_for, masters_for, safety_rules, sky_hints
 from allsky360.processing.files import FileFailure, FileResult, FilesReport, process_files
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "process_archived_frame",
     "process_files",
     "reduce_linear",
+    "safety_rules",
     "sky_hints",
 ]

@@ -25,6 +25,7 @@ from allsky360.processing.chain import (
     measure_or_none,
     site_or_none,
     sky_hints,
+    with_overlay,
 )
 from allsky360.processing.previous import previous
 from allsky360.processing.records import plain, provenance_of, sky_record
@@ -69,14 +70,14 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
         bracket, parameters, log, masters=masters_for(settings), backend=backend_for(settings)
     )
     lens = lens_for(root, ref.camera, frame, log)
-    sky = measure_or_none(frame, site, lens, before.memory, parameters, log)
+    sky = measure_or_none(frame, site, lens, before.memory, parameters, settings, log)
     picture = render_picture(
         frame, parameters, log, tone=before.tone, hints=sky_hints(site, bracket.start, sky)
     )
     developed = finish(frame, picture, log)
     scalars = developed.statistics | (sky.scalars if sky is not None else {})
     jpeg = encode_jpeg(
-        developed.picture,
+        with_overlay(developed, frame, lens, site, parameters, settings, scalars),
         quality=settings.processing.jpeg_quality,
         exposure=bracket.exposures[0],
         site=site,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from allsky360.arrays import Backend, best_backend
 from allsky360.config import Settings, site_from
@@ -15,6 +19,7 @@ from allsky360.imaging.calibrate import Masters
 from allsky360.imaging.display import SkyHints
 from allsky360.imaging.linear import LinearFrame
 from allsky360.imaging.parameters import ChainParameters
+from allsky360.imaging.pipeline import Developed
 from allsky360.imaging.steps import StepLog
 from allsky360.imaging.tone import knows_exposure
 from allsky360.masters import load_masters, masters_stamp
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from allsky360.measure.frame import Measurement
     from allsky360.measure.memory import SkyMemory
     from allsky360.sky.lens_file import LensFile
+    from allsky360.sky.safety import SafetyRules
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +58,7 @@ def measure_or_none(
     lens: LensFile | None,
     memory: SkyMemory | None,
     parameters: ChainParameters,
+    settings: Settings,
     steps: StepLog,
 ) -> Measurement | None:
     """Measure a frame where the site is known; what goes wrong costs the numbers, not the frame."""
@@ -66,6 +73,7 @@ def measure_or_none(
                 site,
                 lens=lens.lens if lens is not None else None,
                 memory=memory,
+                rules=safety_rules(settings),
                 day_white_balance=(parameters.red, parameters.blue),
             )
             note["seconds"] = sky.seconds
@@ -74,6 +82,20 @@ def measure_or_none(
         steps.warnings.append(f"The sky was not measured: {type(error).__name__}: {error}")
         return None
     return sky
+
+
+def safety_rules(settings: Settings) -> SafetyRules:
+    """Return the settings' rules for the safety verdict."""
+    from allsky360.sky.safety import SafetyRules
+
+    s = settings.safety
+    return SafetyRules(
+        unsafe_above=s.unsafe_above,
+        safe_below=s.safe_below,
+        max_unknown=s.max_unknown,
+        safe_after=s.safe_after,
+        max_age_s=s.max_age_s,
+    )
 
 
 def sky_hints(site: Site | None, when: datetime, sky: Measurement | None = None) -> SkyHints:
@@ -102,3 +124,35 @@ def site_or_none(settings: Settings) -> Site | None:
     if settings.site.latitude_deg is None or settings.site.longitude_deg is None:
         return None
     return site_from(settings)
+
+
+def with_overlay(
+    developed: Developed,
+    frame: LinearFrame,
+    lens: LensFile | None,
+    site: Site | None,
+    parameters: ChainParameters,
+    settings: Settings,
+    fields: Mapping[str, float],
+) -> NDArray[np.uint8]:
+    """Return the picture with names and figures where ``overlay.burn_in`` asks for them.
+
+    It follows the picture's crop, turn and mirroring. Without a lens or a site the picture stays
+    as it is: an overlay in the wrong place is worse than none.
+    """
+    if not settings.overlay.burn_in or lens is None or site is None:
+        return developed.picture
+    from allsky360.imaging.filters.geometry import affine_of
+    from allsky360.overlay import burn_in, layout
+
+    chosen = next(
+        (s.parameters["profiles"] for s in developed.steps if s.name == "tone"), {"clear": 1.0}
+    )
+    affine, (height, width) = affine_of(
+        parameters.profiles[next(iter(chosen))], frame.image.shape[:2]
+    )
+    reference = frame.reference
+    middle = reference.start + timedelta(seconds=0.5 * reference.exposure_s)
+    about = {"exposure_s": reference.exposure_s, "gain": reference.gain, **fields}
+    scene = layout(lens.lens.moved(affine, width, height), site, middle, settings.overlay, about)
+    return np.asarray(burn_in(developed.picture, scene))

@@ -29,6 +29,7 @@ from allsky360.processing.chain import (
     measure_or_none,
     site_or_none,
     sky_hints,
+    with_overlay,
 )
 from allsky360.processing.previous import Before
 from allsky360.processing.records import plain, provenance_of, sky_record
@@ -207,7 +208,9 @@ class _FileRun:
             )
             lens = self._lens_for(frame, log)
             memory = self._before.memory if same else None
-            sky = measure_or_none(frame, self.site, lens, memory, self.parameters, log)
+            sky = measure_or_none(
+                frame, self.site, lens, memory, self.parameters, self.settings, log
+            )
             picture = render_picture(
                 frame,
                 self.parameters,
@@ -223,7 +226,9 @@ class _FileRun:
         self._before, self._key = Before(developed.tone, sky.memory if sky else memory), key
         scalars = developed.statistics | (sky.scalars if sky is not None else {})
         jpeg = encode_jpeg(
-            developed.picture,
+            with_overlay(
+                developed, frame, lens, self.site, self.parameters, self.settings, scalars
+            ),
             quality=self.settings.processing.jpeg_quality,
             exposure=first,
             site=self.site,

@@ -206,6 +206,41 @@ class LensModel:
             focal_px=self.focal_px / factor,
         )
 
+    def moved(self, affine: Float, width: int, height: int) -> LensModel:
+        """Return the model after the picture was turned, mirrored, shifted or cut.
+
+        Parameters
+        ----------
+        affine
+            ``(2, 3)``: pixel (x, y) went to ``affine @ (x, y, 1)``; a turn or a mirroring, no
+            change of scale.
+        width, height
+            Of the new picture.
+
+        Raises
+        ------
+        LensError
+            For any other map.
+        """
+        m = np.asarray(affine, dtype=np.float64)
+        turn = m[:, :2]
+        if not np.allclose(turn @ turn.T, np.eye(2), atol=1e-6):
+            raise LensError("the picture was scaled or sheared.", mend="Use binned() for scale.")
+        cx, cy = turn @ (self.cx, self.cy) + m[:, 2]
+        mirrored = np.linalg.det(turn) < 0
+        parity = -self.parity if mirrored else self.parity
+        up = turn @ (0.0, -1.0)  # where the direction of phi + rotation = 0 went
+        extra = np.degrees(np.arctan2(parity * up[0], -up[1]))
+        return replace(
+            self,
+            width=width,
+            height=height,
+            cx=float(cx),
+            cy=float(cy),
+            parity=parity,
+            rotation_deg=float((self.rotation_deg + extra + 180.0) % 360.0 - 180.0),
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values; ``LensModel(**as_dict())`` gives the model back."""
         return asdict(self)

@@ -189,3 +189,22 @@ def test_reference_fits_are_reproduced(name: str, real_data: Callable[[str], Pat
     residual = np.hypot(x - want[:, 0], y - want[:, 1])
     assert np.median(residual) < FITS[name]
     assert np.median(residual) < 1.1 * ref["median_resid_px"]
+
+
+@pytest.mark.parametrize("angle", [0.0, 90.0, 180.0, 270.0, 33.0])
+@pytest.mark.parametrize("mirror", [(1.0, 1.0), (-1.0, 1.0), (1.0, -1.0)])
+def test_a_moved_model_follows_the_pixels(angle: float, mirror: tuple[float, float]) -> None:
+    lens = fisheye(400, 300, rotation_deg=20.0, tilt_north_deg=2.0, tilt_east_deg=-1.0)
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    affine = np.column_stack([np.array([[c, -s], [s, c]]) @ np.diag(mirror), (30.0, -12.0)])
+    moved = lens.moved(affine, 500, 500)
+    alt, az = np.meshgrid(np.linspace(15, 90, 9), np.arange(0, 360, 25.0))
+    x, y, _ = lens.project(alt, az)
+    to_x, to_y, _ = moved.project(alt, az)
+    np.testing.assert_allclose(to_x, affine[0, 0] * x + affine[0, 1] * y + 30.0, atol=1e-9)
+    np.testing.assert_allclose(to_y, affine[1, 0] * x + affine[1, 1] * y - 12.0, atol=1e-9)
+
+
+def test_a_scaled_picture_needs_another_model() -> None:
+    with pytest.raises(LensError, match="scaled"):
+        fisheye(400, 300).moved(np.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]), 800, 600)
