@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from allsky360.arrays import Array, namespace
-from allsky360.arrays.luminance import luminance, with_luminance
+from allsky360.arrays import Array
+from allsky360.arrays.green import less_green
 from allsky360.imaging.filters.filter import Filter
 
 
@@ -45,12 +45,7 @@ def scnr(
     """
     if amount == 0 or image.shape[-1] == 1:
         return image
-    xp = namespace(image)
-    r, g, b = image[..., 0], image[..., 1], image[..., 2]
-    neutral = 0.5 * (r + b) if protection == "average" else xp.maximum(r, b)
-    excess = xp.maximum(g - neutral, xp.zeros_like(g))
-    out = xp.stack([r, g - amount * excess, b], axis=-1)
-    return with_luminance(out, luminance(out), luminance(image)) if keep_luminance else out
+    return less_green(image, amount, maximum=protection == "maximum", keep_luminance=keep_luminance)
 
 
 FILTER = Filter("scnr", 1, "linear", scnr)

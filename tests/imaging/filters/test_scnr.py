@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import array_api_strict as xp
 import numpy as np
 import pytest
 
@@ -34,3 +35,10 @@ def test_identity_grey_and_mono() -> None:
     grey = np.repeat(IMAGE[..., :1], 3, axis=2)
     np.testing.assert_allclose(scnr(grey, amount=1.0), grey, rtol=1e-6)
     assert scnr(IMAGE[..., :1]).shape == (40, 50, 1)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_devices_agree(keep: bool) -> None:
+    there = scnr(xp.asarray(IMAGE, device=xp.Device("device1")), keep_luminance=keep)
+    host = np.asarray(there.to_device(xp.Device("CPU_DEVICE")))
+    np.testing.assert_allclose(host, scnr(IMAGE, keep_luminance=keep), rtol=1e-5)
