@@ -242,22 +242,22 @@ def _curve_rgb(
     width = image.shape[1]
     # Four loops over a row: those without a table in them are vectorised. Rows of one buffer each,
     # so that the compiler need not fear that they overlap.
-    values, places = np.empty((2, width), np.float32), np.empty((4, width), np.int32)
-    level, light = values[0], values[1]
+    values, places = np.empty((5, width), np.float32), np.empty((4, width), np.int32)
+    level, light, r, g, b = values[0], values[1], values[2], values[3], values[4]
     index, red, green, blue = places[0], places[1], places[2], places[3]
     for y in range(y0, y1):
         source, target = image[y], out[y]
         for x in range(width):
-            value = luma[0] * source[x, 0] + luma[1] * source[x, 1] + luma[2] * source[x, 2]
-            level[x] = value - black
-            index[x] = place(min(max((value - black) * inverse, least), one))
+            r[x] = source[x, 0] - black
+            g[x] = source[x, 1] - black
+            b[x] = source[x, 2] - black
+            level[x] = luma[0] * r[x] + luma[1] * g[x] + luma[2] * b[x]
+            index[x] = place(min(max(level[x] * inverse, least), one))
         for x in range(width):
             light[x] = curve[index[x]]
         for x in range(width):
             part = one / max(level[x], np.float32(1e-20))
-            dr = (source[x, 0] - black) * part - one
-            dg = (source[x, 1] - black) * part - one
-            db = (source[x, 2] - black) * part - one
+            dr, dg, db = r[x] * part - one, g[x] * part - one, b[x] * part - one
             up, low = max(dr, max(dg, db)), min(dr, min(dg, db))
             # The strongest of: noise, the upper and the lower end of the gamut.
             weak = max(one + floor2 * part * part, -low)
