@@ -100,7 +100,9 @@ def linearise(
         sigmas = parameters.hot_pixel_sigma
         with log.step("hot-pixels", hot_pixels.VERSION, sigmas=sigmas) as note:
             for k, frame in enumerate(light):
-                light[k], count = hot_pixels.repair_hot_pixels(frame, sigmas=sigmas, noise=model)
+                light[k], count = hot_pixels.repair_hot_pixels(
+                    frame, sigmas=sigmas, noise=model, in_place=True
+                )
                 repaired += count
             note["repaired"] = repaired
     times = [e.exposure_s for e in exposures]
@@ -126,6 +128,7 @@ def linearise(
                 method=method,
                 noise=model.sigma(level * full_well) / full_well,
                 clip=hdr.KNEE[1] * merged.full_scale,
+                balance=(parameters.red, 1.0, parameters.blue),
             )
     elif linear.ndim == 2:
         linear = linear[..., None]
@@ -142,7 +145,11 @@ def linearise(
         model,
         reference,
         view,
-        {"repaired_pixels": float(repaired), "ratio_error": disagreement},
+        {
+            "repaired_pixels": float(repaired),
+            "ratio_error": disagreement,
+            "moved_fraction": merged.moved,
+        },
         len(exposures),
     )
 
@@ -187,7 +194,8 @@ def _calibrate(
         times = [e.exposure_s for e in exposures]
         level, note["source"] = black_level.estimate_black(light, times, min(full))
         note["level_adu"] = round(level, 3)
-        light = [frame - level for frame in light] if level else light
+        for frame in light if level else ():
+            frame -= level  # ours alone: calibrate made it
         full = [f - level for f in full]
     return light, full, repaired
 
