@@ -1,8 +1,8 @@
-"""``allsky360 sky now | overlay``: what stands in the sky, and its names on a picture."""
+"""``allsky360 sky now | overlay | solve | calibrate | lens``: the sky, and the lens it falls on."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from allsky360.model import Exposure
 
-app = typer.Typer(help="Sun, Moon, planets, stars; overlays.", no_args_is_help=True)
+app = typer.Typer(help="Sun, Moon, planets, stars; overlays; the lens.", no_args_is_help=True)
 
 At = Annotated[str | None, typer.Option(help="UTC instant, ISO 8601. Default: see the command.")]
 
@@ -61,6 +61,136 @@ def overlay(
     )
     write_overlay(out, scene, None if layer else exposure.pixels)
     typer.echo(f"{out}  {len(scene.texts)} labels")
+
+
+@app.command()
+def solve(
+    files: Annotated[
+        list[Path], typer.Argument(help="FITS, RAW, DNG, TIFF, PNG, JPEG, CDF files.")
+    ],
+    at: Annotated[
+        str | None,
+        typer.Option(help="UTC middle of the exposure, instead of the time in the file."),
+    ] = None,
+    latitude: Annotated[
+        float | None, typer.Option(min=-90, max=90, help="Instead of the settings' site.")
+    ] = None,
+    longitude: Annotated[
+        float | None, typer.Option(min=-180, max=180, help="East positive.")
+    ] = None,
+    elevation: Annotated[float, typer.Option(min=-500, max=9000, help="Metres.")] = 0.0,
+    frames: Annotated[
+        str, typer.Option(help="Frames A:B (before B) of files that hold many.")
+    ] = "0",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Lens file, fitted to all solved frames.")
+    ] = None,
+    wcs: Annotated[
+        Path | None, typer.Option(help="FITS header with the world coordinates of the first frame.")
+    ] = None,
+) -> None:
+    """Solve the lens of files blind: no knowledge of it is needed, only time and site."""
+    from allsky360.cli.process import _slice
+    from allsky360.config import load_settings, site_from
+    from allsky360.lens_calibration import lens_of_files, solve_files, wcs_header
+    from allsky360.lens_calibration.words import file_line, lens_line
+    from allsky360.model import Site
+    from allsky360.sky.lens_file import write_lens
+
+    settings = load_settings()
+    if (latitude is None) != (longitude is None):
+        raise typer.BadParameter("--latitude and --longitude go together")
+    if latitude is not None and longitude is not None:
+        site = Site("", latitude, longitude, elevation)
+    else:
+        site = site_from(settings)
+    if at and len(files) > 1:
+        raise typer.BadParameter("one time fits one file only", param_hint="--at")
+    results = solve_files(
+        files,
+        settings,
+        site=site,
+        at=instant(at) if at else None,
+        frames=_slice(frames),
+        report=lambda result: typer.echo(file_line(result)),
+    )
+    solved = [r for r in results if r.solution is not None]
+    if solved and out is not None:
+        content = lens_of_files(results, site)
+        typer.echo(f"{write_lens(out, content)}  {lens_line(content.lens)}")
+    if solved and wcs is not None:
+        first = solved[0]
+        assert first.solution is not None
+        assert first.seen is not None
+        wcs.write_text(
+            wcs_header(first.solution.lens, site, first.seen.middle).tostring(), encoding="ascii"
+        )
+        typer.echo(f"{wcs}  world coordinates of {first.source}")
+    if len(solved) < len(results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    camera: Annotated[str, typer.Argument(help="Camera; left out: all of the archive.")] = "",
+    night: Annotated[str, typer.Argument(help="Night 2026-11-22; left out: the newest.")] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Write a lens file even where nothing moved.")
+    ] = False,
+) -> None:
+    """Solve the lens from a night of the archive; keep it where it still fits."""
+    from allsky360.config import load_settings
+    from allsky360.lens_calibration import calibrate_night
+    from allsky360.lens_calibration.words import report_markdown
+
+    settings = load_settings()
+    refused = False
+    for slug, which in _nights(settings.storage.root, camera, night):
+        report = calibrate_night(settings.storage.root, slug, which, settings, force=force)
+        typer.echo(report_markdown(report))
+        refused |= report.solution is None
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def lens(
+    camera: Annotated[str, typer.Argument(help="Camera; left out: all of the archive.")] = "",
+) -> None:
+    """Show the lens that counts, its residuals by altitude, and how it drifted."""
+    from allsky360.archive import Archive
+    from allsky360.config import load_settings
+    from allsky360.lens_calibration import read_history
+    from allsky360.lens_calibration.words import file_lines, history_lines
+    from allsky360.lenses import newest_lens
+
+    root = load_settings().storage.root
+    archive = Archive(root)
+    for slug in [archive.slug(camera)] if camera else archive.cameras():
+        content = newest_lens(root, slug)
+        typer.echo("\n".join(file_lines(content)) if content else f"{slug} has no lens file yet")
+        typer.echo("\n".join(["", *history_lines(read_history(root, slug)), ""]))
+
+
+def _nights(root: Path, camera: str, night: str) -> list[tuple[str, date]]:
+    """Return cameras with the night asked for, or each one's newest."""
+    from allsky360.archive import Archive
+    from allsky360.errors import AllskyError
+
+    archive = Archive(root)
+    cameras = [archive.slug(camera)] if camera else archive.cameras()
+    found = []
+    for slug in cameras:
+        nights = archive.nights(slug)
+        if not nights:
+            raise AllskyError(f"the archive {root} holds no night of {slug}.")
+        try:
+            found.append((slug, date.fromisoformat(night) if night else nights[-1]))
+        except ValueError as error:
+            raise typer.BadParameter(f"{night!r} is no night such as 2026-11-22") from error
+    if not found:
+        raise AllskyError(f"the archive {root} holds no frame.", mend="Check storage.root.")
+    return found
 
 
 def instant(text: str) -> datetime:
