@@ -25,7 +25,7 @@ unit: setup
 
 # Every measurement; ratios against a reference of the same run. About ten minutes on two cores.
 bench: setup
-	@for name in filters hdr_truth archive exposure_control open_shutter; do \
+	@for name in filters hdr_truth debayer flicker overlay photometry clouds archive exposure_control open_shutter; do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 setup: $(STAMP)
