@@ -2,9 +2,9 @@
 
 Known are the site and the time; unknown centre, scale, turn, mirroring, projection, distortion and
 tilt. The brightest stars vote for a rough lens (:mod:`solve_vote`), which is fitted with ever more
-stars (:mod:`solve_refine`); every fifth star is never used for either and must fit better than
-chance (:mod:`solve_check`). What does not is refused, with the reason where it can be found: the
-sky of another hour or place is tried too (:mod:`solve_explain`).
+stars (:mod:`solve_refine`); every fifth star (every third of few) is never used for either and must
+fit better than chance (:mod:`solve_check`). What does not is refused, with the reason where it can
+be found: the skies of other hours and places are tried too (:mod:`solve_explain`).
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ Reason = Literal["too-few-stars", "moon-glare", "wrong-time", "wrong-site", "til
 
 HOT, EDGE = 2, 4  # bits of StarList.flags that say "not a star" and "half a star"
 LEAST_STARS = 15
-FEW_STARS = 60
-HELD_OUT_EVERY = 5
+FEW_STARS = 100
+#: The brightest suffice: fainter ones bring noise and blends, and no more geometry.
+MOST_STARS = 2000
+HELD_OUT_EVERY, HELD_OUT_EVERY_OF_FEW = 5, 3
 MAX_TILT_DEG = 6.0
 _EXTINCTION = 0.25  # mag per airmass, good enough to sort by
 # Found stars, catalogue stars per field, step of the focal length, turns of the vote's grid.
@@ -228,8 +230,9 @@ def _usable(stars: StarTable, width: int, height: int) -> _Frame:
     if flags is not None:
         good &= (np.asarray(flags) & (HOT | EDGE)) == 0
     order = np.flatnonzero(good)
-    order = order[np.argsort(-flux[order], kind="stable")]
-    held = np.arange(order.size) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    order = order[np.argsort(-flux[order], kind="stable")][:MOST_STARS]
+    every = HELD_OUT_EVERY if order.size >= FEW_STARS else HELD_OUT_EVERY_OF_FEW
+    held = np.arange(order.size) % every == every - 1
     return _Frame(x[order], y[order], held, width, height)
 
 
@@ -388,6 +391,8 @@ def _finished(
     if solution.tilt_deg > max_tilt_deg:
         star = axis_among_stars(geometry_of(solution.lens), site, when)
         raise _misplaced(star, site, when, max_tilt_deg)
+    if not solution.evidence.convincing:
+        raise _hopeless(frame.x.size, site, when)
     return solution
 
 
@@ -540,7 +545,9 @@ def _too_few(count: int, site: Site, when: datetime) -> LensNotSolved:
         why = "cloud, a covered lens, or far too short an exposure"
     return LensNotSolved(
         "too-few-stars",
-        f"only {count} stars ({why}).",
+        f"only {count} stars ({why})."
+        if count < FEW_STARS
+        else f"{count} star-like points match no sky ({why}).",
         mend="Take a clear, dark frame.",
     )
 
