@@ -91,13 +91,18 @@ def within_range(want: Array, plane: Array, radius_px: int, slack: float) -> Arr
 
 
 def _highest_about(plane: Array, radius_px: int) -> Array:
-    """Return about ``highest(plane, radius_px)``, without its steps, from one value in a block."""
+    """Return about ``highest(plane, radius_px)``, from one value in a block, smooth in position.
+
+    The mean of the highest of larger windows that all hold the smaller one: so it is no less, and
+    something bright that drifts into view, a cloud, raises it by and by instead of at once.
+    """
     size = radius_px // 3
     if size < 2:
         return highest(plane, radius_px)
     half = size // 2
     blocks = highest(plane, half)[half::size, half::size]
-    return lay_over(highest(blocks, -(-radius_px // size)), size, plane.shape)
+    reach = -(-radius_px // size)
+    return lay_over(box_mean(highest(blocks, 2 * reach), reach), size, plane.shape)
 
 
 def above_noise(detail: Array, least: float) -> Array:
