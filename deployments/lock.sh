@@ -8,5 +8,6 @@ compile() {
 dir=deployments/locks
 compile -o $dir/base.lock
 compile --group dev -c $dir/base.lock -o $dir/dev.lock
+compile --group dev --group bench -c $dir/dev.lock -o $dir/bench.lock
 compile --extra cuda12 -c $dir/base.lock -o $dir/cuda12.lock
 compile --extra cuda13 -c $dir/base.lock -o $dir/cuda13.lock
