@@ -1,0 +1,78 @@
+"""Everything that is measured on one frame, timed part by part, and beside the truth.
+
+Run: python -m benchmarks.measure [--size 3856x2180]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+from allsky360.config import Settings
+from allsky360.imaging.linear import linearise
+from allsky360.imaging.parameters import ChainParameters
+from allsky360.imaging.steps import StepLog
+from allsky360.measure.frame import measure_frame
+from allsky360.measure.memory import SkyMemory
+from allsky360.model import Bracket, Exposure, Site
+from allsky360.simulator.sky import SkySource
+from allsky360.simulator.source import ExposureRequest
+
+SITE = Site("La Palma", 28.7606, -17.8816, 2326.0)
+START = datetime(2026, 11, 14, 0, 0, tzinfo=UTC)
+MARK_S = 1.0
+
+
+def main() -> int:
+    """Print the table; exit code 1 where measuring a frame takes longer than the mark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="3856x2180")
+    parser.add_argument("--frames", type=int, default=4)
+    options = parser.parse_args()
+    width, height = (int(n) for n in options.size.split("x"))
+    simulator = {"width": width, "height": height, "cloud_cover": 0.1}
+    source = SkySource.from_settings(Settings(simulator=simulator), SITE)  # type: ignore[arg-type]
+    memory = SkyMemory()
+    totals = []
+    for k in range(options.frames):
+        when = START + timedelta(seconds=30 * k)
+        shot = source.expose(ExposureRequest(start=when, exposure_s=10.0, gain=0.0))
+        sensor = shot.truth["sensor"]
+        exposure = Exposure(
+            shot.pixels,
+            shot.pattern,
+            when,
+            10.0,
+            gain=0.0,
+            saturation_adu=sensor["saturation_adu"],
+            egain=sensor["egain_e_per_adu"],
+        )
+        frame = linearise(Bracket((exposure,)), ChainParameters(), StepLog())
+        wall, busy = time.perf_counter(), time.process_time()
+        found = measure_frame(frame, SITE, lens=source.lens, memory=memory)
+        wall, busy = time.perf_counter() - wall, time.process_time() - busy
+        memory = found.memory
+        if k:  # the first compiles
+            totals.append(wall)
+        parts = ", ".join(f"{n} {1000 * s:.0f}" for n, s in found.seconds.items())
+        print(f"frame {k}: {1000 * wall:.0f} ms ({1000 * busy:.0f} ms of processors): {parts}")
+    s, truth = found.scalars, shot.truth
+    print(
+        f"stars found {s['stars_found']:.0f}, matched {s['stars_matched']:.0f}, "
+        f"residual {s['lens_residual_px']:.2f} px, FWHM {s['fwhm_px']:.2f} px"
+    )
+    print(
+        f"zenith {s['sky_brightness_mag_arcsec2']:.3f} +- "
+        f"{s['sky_brightness_mag_arcsec2_sigma']:.3f}, truth "
+        f"{truth['sky_v_mag_arcsec2_zenith']:.3f} mag/arcsec2; cloud {s['cloud_fraction']:.3f} +- "
+        f"{s['cloud_fraction_sigma']:.3f}, truth {truth['cloud_fraction']:.3f}"
+    )
+    best = min(totals)
+    print(f"{width}x{height}: {1000 * best:.0f} ms a frame (mark {1000 * MARK_S:.0f} ms)")
+    return 0 if best <= MARK_S else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
