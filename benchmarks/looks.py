@@ -78,7 +78,12 @@ SCENES = {
         _july(15, 0, 30), "clear", ((0.62, 0.46), (0.20, 0.62)), SkyHints(0.0, 0.0, -37.0)
     ),
     "moonlit": Scene(
-        _july(29, 0, 30), "moonlit", ((0.40, 0.50), (0.30, 0.55)), SkyHints(0.9, 0.1, -41.0), 0.12, 5
+        _july(29, 0, 30),
+        "moonlit",
+        ((0.40, 0.50), (0.30, 0.55)),
+        SkyHints(0.9, 0.1, -41.0),
+        0.12,
+        5,
     ),
     "cloudy": Scene(
         _july(15, 0, 30), "cloudy", ((0.50, 0.50), (0.70, 0.40)), SkyHints(0.0, 0.9, -37.0), 0.75
@@ -86,11 +91,13 @@ SCENES = {
     "moonlit-clouds": Scene(
         _july(29, 0, 30), "cloudy", ((0.40, 0.50), (0.30, 0.55)), SkyHints(0.9, 0.8, -41.0), 0.6, 5
     ),
-    "day": Scene(_july(15, 11), "day", ((0.45, 0.40), (0.30, 0.30)), SkyHints(0, 0.4, 58.0), 0.35, 3),
+    "day": Scene(
+        _july(15, 11), "day", ((0.45, 0.40), (0.30, 0.30)), SkyHints(0, 0.4, 58.0), 0.35, 3
+    ),
     "dusk": Scene(
         _july(15, 20, 40), "day", ((0.40, 0.85), (0.50, 0.50)), SkyHints(0, 0.3, -6.4), 0.3, 5
     ),
-}  # fmt: skip
+}
 """The simulator's skies above La Palma: July 15 is moonless, July 29 has a full Moon."""
 
 

@@ -110,8 +110,8 @@ def render_picture(
         Sees the image after every step.
     """
     with log.step("tone", TONE_VERSION, time_s=parameters.tone_time_s) as note:
-        measured, offset = measure_tone(frame, parameters)
         hints = hints or SkyHints()
+        measured, offset = measure_tone(frame, parameters, moonlight=hints.moonlight)
         new = share_of_new(measured, tone, parameters.tone_time_s, steady=hints.dark)
         smooth = smooth_tone(measured, tone, new)
         daylight = daylight_of(smooth, frame.reference)

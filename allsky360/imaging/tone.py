@@ -23,7 +23,10 @@ from allsky360.model import Exposure
 if TYPE_CHECKING:
     from allsky360.imaging.linear import LinearFrame
 
-TONE_VERSION = 3
+TONE_VERSION = 4
+
+MOON_SHARE = 0.7
+"""Share of the gains of daylight under a full Moon: the eye, and cities, leave it at that."""
 
 FORGET_S = 900.0
 """After a gap as long as this the picture starts afresh."""
@@ -90,8 +93,18 @@ def light_per_unit(exposure: Exposure, gain_unit_db: float) -> float:
     return float(1.0 / (max(exposure.exposure_s, 1e-6) * amplification))
 
 
-def measure_tone(frame: LinearFrame, parameters: ChainParameters) -> tuple[Tone, tuple[float, ...]]:
+def measure_tone(
+    frame: LinearFrame, parameters: ChainParameters, *, moonlight: float = 0.0
+) -> tuple[Tone, tuple[float, ...]]:
     """Measure a frame's own brightness and colour.
+
+    Parameters
+    ----------
+    frame, parameters
+        Of the chain.
+    moonlight
+        0 without a Moon, 1 with a full Moon well up. Its light is daylight: with the gains of a
+        moonless night the blue sky it makes would come out grey and the clouds brown.
 
     Returns
     -------
@@ -112,7 +125,8 @@ def measure_tone(frame: LinearFrame, parameters: ChainParameters) -> tuple[Tone,
     elif parameters.white_balance == "manual":
         gains = fixed
     else:
-        gains = mix_gains(night_gains(scene.background, offset), fixed, daylight)
+        share = max(daylight, MOON_SHARE * min(max(moonlight, 0.0), 1.0))
+        gains = mix_gains(night_gains(scene.background, offset), fixed, share)
     background = (np.asarray(scene.background) - offset) * np.asarray(gains)
     sky = max(float(luminance_of(background[None].astype(np.float32))[0]), 1e-6)
     return Tone(reference.start, math.log(sky * unit), gains), offset

@@ -46,7 +46,7 @@ def test_two_profiles_are_mixed_by_weight() -> None:
     dark = (("stretch", {"background": 0.1}),)
     bright = (("stretch", {"background": 0.5}),)
     profiles = ChainParameters().profiles | {"clear": dark, "moonlit": bright}
-    parameters = ChainParameters(black_level_adu=500.0, profiles=profiles)
+    parameters = ChainParameters(black_level_adu=500.0, profiles=profiles, white_balance="manual")
 
     def level(moonlight: float) -> float:
         picture = develop(Bracket((frame(),)), parameters, hints=SkyHints(moonlight)).picture
@@ -55,6 +55,20 @@ def test_two_profiles_are_mixed_by_weight() -> None:
     low, middle, high = level(0.0), level(0.2), level(1.0)
     assert low < middle < high
     assert middle == pytest.approx((low + high) / 2, abs=3)
+
+
+def test_moonlight_is_balanced_towards_daylight() -> None:
+    parameters = ChainParameters(black_level_adu=500.0, red=2.0, blue=0.5)
+
+    def gains(moonlight: float) -> np.ndarray:
+        return np.asarray(
+            develop(Bracket((frame(),)), parameters, hints=SkyHints(moonlight)).tone.gains
+        )
+
+    none, half, full = gains(0.0), gains(0.6), gains(1.0)
+    away = [np.abs(np.log(g / np.asarray([2.0, 1.0, 0.5])))[[0, 2]] for g in (none, half, full)]
+    assert np.all(away[1] < away[0])
+    assert np.all(away[2] < away[1])
 
 
 def test_every_step_can_be_watched() -> None:

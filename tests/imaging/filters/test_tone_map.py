@@ -6,6 +6,7 @@ import array_api_strict as xp
 import numpy as np
 import pytest
 
+from allsky360.imaging.filters.filter import Conditions
 from allsky360.imaging.filters.tone_map import tone_map
 
 
@@ -43,6 +44,16 @@ def test_shadows_are_lifted() -> None:
     out = tone_map(image, highlights=0.0, shadows=0.5)
     assert out[310, 160, 1] == pytest.approx(0.2**0.5, rel=0.15)
     assert out[20, 160, 1] == pytest.approx(1.0, rel=0.02)
+
+
+def test_what_the_camera_saturates_at_stays_white() -> None:
+    image = np.ones((320, 320, 3), np.float32)
+    image[64:256, 64:256] = 50.0
+    out = tone_map(image, highlights=0.4, conditions=Conditions(saturation=50.0))
+    np.testing.assert_allclose(out[150:170, 150:170], 50.0, rtol=0.01)
+    glow = dome()
+    far = Conditions(saturation=1e4)
+    np.testing.assert_allclose(tone_map(glow, conditions=far), tone_map(glow), rtol=1e-5)
 
 
 def test_identity_grey_mask_and_nonsense() -> None:
