@@ -5,6 +5,7 @@ from allsky360.archive.layout import FrameRef, camera_slug
 from allsky360.archive.processed import ProcessedWriter
 from allsky360.archive.raw import RawWriter
 from allsky360.archive.reader import Archive, FrameRecord
+from allsky360.archive.rows import Axis, Row
 from allsky360.archive.verify import Problem, verify_night
 
 __all__ = [
@@ -12,12 +13,14 @@ __all__ = [
     "ArchiveBusy",
     "ArchiveError",
     "ArchiveFull",
+    "Axis",
     "FrameRecord",
     "FrameRef",
     "NoSuchFrame",
     "Problem",
     "ProcessedWriter",
     "RawWriter",
+    "Row",
     "camera_slug",
     "verify_night",
 ]

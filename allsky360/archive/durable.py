@@ -17,6 +17,16 @@ def write_atomic(path: Path, data: bytes, *, sync: bool) -> None:
 
     The folder is not synced here, since one sync serves many files: see :func:`sync_folder`.
     """
+    partial = stage(path, data, sync=sync)
+    try:
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def stage(path: Path, data: bytes, *, sync: bool) -> Path:
+    """Write ``data`` beside ``path``; return the file that is to replace it."""
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         with partial.open("wb") as file:
@@ -24,10 +34,10 @@ def write_atomic(path: Path, data: bytes, *, sync: bool) -> None:
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(partial, path)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+    return partial
 
 
 def sync_file(path: Path) -> None:

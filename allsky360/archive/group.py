@@ -1,10 +1,10 @@
 """A Zarr v3 group whose consolidated metadata is the commit marker.
 
 Each array's own ``zarr.json`` has room for :data:`CAPACITY` rows. The group's ``zarr.json`` carries
-consolidated metadata in which every array has just the committed rows. Readers that use it, as
-``xarray.open_zarr`` does by itself, see the committed rows and nothing else. A frame is committed
-by replacing that one file: rows written before a crash are simply not there, and their chunks are
-overwritten by the next frame.
+consolidated metadata in which every array along ``time`` has just the committed rows. Readers that
+use it, as ``xarray.open_zarr`` does by itself, see the committed rows and nothing else. A frame is
+committed by replacing that one file: rows written before a crash are simply not there, and their
+chunks are overwritten by the next frame.
 
 Scalars are uncompressed chunks of :data:`CHUNK` rows, so that they can be read and written as plain
 files, without a round through the Zarr engine (5 ms an array).
@@ -13,6 +13,7 @@ files, without a round through the Zarr engine (5 ms an array).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,9 @@ from allsky360.archive.durable import make_folder, write_atomic
 
 CAPACITY = 1_000_000
 CHUNK = 1024
+
+#: names of a version store's own arrays and axes
+RESERVED = re.compile(r"time|processed_at|(?:linear|y|x|band)(?:_\d+)?")
 
 #: CF attributes of instants, microseconds as int64; -1 is "not set"
 INSTANT: dict[str, Any] = {
@@ -127,9 +131,26 @@ def empty_rows(metadata: Mapping[str, Any], rows: int) -> NDArray[Any]:
     return np.full((rows, *metadata["shape"][1:]), fill, numpy_dtype(metadata))
 
 
+def along_time(metadata: Mapping[str, Any]) -> bool:
+    """Whether an array has a row for every frame, as all have but the coordinates of other axes."""
+    return bool(metadata["dimension_names"][0] == "time")
+
+
 def is_scalar(metadata: Mapping[str, Any]) -> bool:
     """Whether an array is stored uncompressed in chunks of :data:`CHUNK` rows."""
-    return bool(metadata["chunk_grid"]["configuration"]["chunk_shape"][0] == CHUNK)
+    chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    return along_time(metadata) and bool(chunk[0] == CHUNK)
+
+
+def is_row(metadata: Mapping[str, Any]) -> bool:
+    """Whether an array holds one compressed row a frame, see :mod:`allsky360.archive.rows`."""
+    chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    return along_time(metadata) and len(chunk) == 2 and bool(chunk[0] == 1)
+
+
+def is_image(metadata: Mapping[str, Any]) -> bool:
+    """Whether an array holds images."""
+    return along_time(metadata) and not is_scalar(metadata) and not is_row(metadata)
 
 
 def chunk_path(store: Path, name: str, chunk: int, metadata: Mapping[str, Any]) -> Path:
@@ -181,9 +202,9 @@ class Root:
         try:
             document = json.loads((store / "zarr.json").read_bytes())
             arrays = document["consolidated_metadata"]["metadata"]
-            rows = {int(m["shape"][0]) for m in arrays.values()}
+            rows = {int(m["shape"][0]) for m in arrays.values() if along_time(m)}
             attributes = document["attributes"]
-        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (LookupError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{store / 'zarr.json'} is damaged: {error!r}") from error
         if len(rows) != 1:
             raise ValueError(f"{store / 'zarr.json'} is damaged: lengths {sorted(rows)}")
@@ -193,12 +214,13 @@ class Root:
         """Create an array on disk and in the next committed view."""
         make_folder(store / name)
         write_atomic(store / name / "zarr.json", json.dumps(metadata).encode(), sync=sync)
-        self.arrays[name] = {**metadata, "shape": [self.rows, *metadata["shape"][1:]]}
+        shape = [self.rows, *metadata["shape"][1:]] if along_time(metadata) else metadata["shape"]
+        self.arrays[name] = {**metadata, "shape": shape}
 
     def encode(self, rows: int) -> bytes:
         """Return the file for ``rows`` committed rows, and remember them."""
         self.rows = rows
-        for metadata in self.arrays.values():
+        for metadata in filter(along_time, self.arrays.values()):
             metadata["shape"][0] = rows
         return json.dumps(
             {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
+import os
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360 import __version__
-from allsky360.archive import group
-from allsky360.archive.durable import locked, make_folder, sync_folder, write_atomic
+from allsky360.archive import group, row_store
+from allsky360.archive.durable import locked, make_folder, stage, sync_folder, write_atomic
 from allsky360.archive.errors import ArchiveError, archive_error
 from allsky360.archive.layout import (
     SCHEMA,
@@ -27,11 +28,13 @@ from allsky360.archive.layout import (
     record_path,
 )
 from allsky360.archive.raw import SCALAR_NAME, UNITS, microseconds
+from allsky360.archive.rows import Row, check, encode
 from allsky360.model import Site
 
 log = logging.getLogger(__name__)
 
-RESERVED = re.compile(r"time|processed_at|(?:linear|y|x|band)(?:_\d+)?")
+_NO_ROWS: Mapping[str, Row] = {}
+_NO_DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {}
 
 
 class ProcessedWriter:
@@ -65,8 +68,10 @@ class ProcessedWriter:
         scalars: Mapping[str, float],
         provenance: Mapping[str, Any],
         site: Site | None = None,
+        rows: Mapping[str, Row] = _NO_ROWS,
+        descriptions: Mapping[str, Mapping[str, str]] = _NO_DESCRIPTIONS,
     ) -> None:
-        """Store one processed frame; writing it again replaces it.
+        """Store one processed frame; writing it again replaces it, rows included.
 
         Parameters
         ----------
@@ -84,63 +89,99 @@ class ProcessedWriter:
             How the frame came about; plain JSON values.
         site
             Stored with a new version store.
+        rows
+            What was measured along other axes: fluxes of stars, maps over sky cells.
+        descriptions
+            Attributes of scalars, by name (``units``, ``long_name``, ``ancillary_variables``, …);
+            names that are not in ``scalars`` are passed over.
+
+        Raises
+        ------
+        ArchiveError
+            When a name, shape or type cannot be stored, or the disk refuses; the frame then counts
+            as it did before, or as not processed.
         """
         if not self.folder.is_dir():
             raise ArchiveError(f"{self.folder} does not exist.", mend="Store the raw frame first.")
         for name in scalars:
-            if SCALAR_NAME.fullmatch(name) is None or RESERVED.fullmatch(name):
+            if SCALAR_NAME.fullmatch(name) is None or group.RESERVED.fullmatch(name):
                 raise ArchiveError(f"{name!r} cannot name a scalar.", mend="Use lower_case_unit.")
+        check(rows, scalars)
         row = ref.index
-        record = {
-            "id": ref.id,
-            "time": time.isoformat(),
-            "scalars": _finite(scalars),
-            "provenance": provenance,
-        }
+        measured = _finite(scalars)
+        staged: dict[Path, Path] = {}
         try:
+            image, stored = self._prepare(ref, linear, site, rows, measured)
+            record = {
+                "id": ref.id,
+                "time": time.isoformat(),
+                "scalars": measured,
+                "provenance": provenance,
+                **({"rows": sorted(stored.values())} if stored else {}),
+            }
             picture = picture_path(self.folder, self.version, row)
+            text = record_path(self.folder, self.version, row)
+            files = {
+                picture: picture_jpeg,
+                text: json.dumps(record, indent=1, allow_nan=False).encode(),
+                **{
+                    row_store.row_path(self.store, stored[name], row): encode(given.values)
+                    for name, given in rows.items()
+                },
+            }
             make_folder(picture.parent)
-            make_folder(record_path(self.folder, self.version, row).parent)
-            name = self._prepare(ref, linear, site)
-            group.open_image_array(self.store, name)[row] = linear
-            write_atomic(picture, picture_jpeg, sync=False)
-            write_atomic(
-                record_path(self.folder, self.version, row),
-                json.dumps(record, indent=1, allow_nan=False).encode(),
-                sync=False,
-            )
+            make_folder(text.parent)
+            group.open_image_array(self.store, image)[row] = linear
+            for path, data in files.items():
+                staged[path] = stage(path, data, sync=False)
             with locked(self._lock):
-                self._commit(row, {**_finite(scalars)}, time)
+                self._commit(row, measured, time, staged, set(stored.values()), descriptions)
         except OSError as error:
             raise archive_error(error, self.store) from error
+        finally:
+            for partial in staged.values():
+                partial.unlink(missing_ok=True)
 
-    def _prepare(self, ref: FrameRef, linear: NDArray[np.float32], site: Site | None) -> str:
-        """Make store and image array where missing; return the array that takes this shape."""
+    def _prepare(
+        self,
+        ref: FrameRef,
+        linear: NDArray[np.float32],
+        site: Site | None,
+        rows: Mapping[str, Row],
+        scalars: Mapping[str, float],
+    ) -> tuple[str, dict[str, str]]:
+        """Make store and arrays where missing; return those that take the image and each row."""
         with locked(self._lock):
-            root = self._load() or self._begin(ref, site)
-            number = 1
-            while True:
-                name = "linear" if number == 1 else f"linear_{number}"
-                metadata = root.arrays.get(name)
-                if metadata is None:
-                    break
-                if metadata["shape"][1:] == list(linear.shape):
-                    return name
-                number += 1
+            root = self._load()
+            before = 0 if root is None else len(root.arrays)
+            root = root or self._begin(ref, site)
+            image = self._prepare_image(root, linear)
+            stored = row_store.prepare(self.store, root, rows)
+            _check_scalars(root, scalars)
+            if len(root.arrays) > before:
+                self._save(root, root.rows)
+            return image, stored
+
+    def _prepare_image(self, root: group.Root, linear: NDArray[np.float32]) -> str:
+        for number in count(1):
             ending = "" if number == 1 else f"_{number}"
-            root.add_array(
-                self.store,
-                name,
-                group.image_metadata(
-                    "float32",
-                    linear.shape,
-                    (f"y{ending}", f"x{ending}", f"band{ending}"),
-                    {"long_name": "linear image, area-averaged; 1 is full well of the reference"},
-                ),
-                sync=False,
-            )
-            self._save(root, root.rows)
-            return name
+            metadata = root.arrays.get(f"linear{ending}")
+            if metadata is None:
+                break
+            if metadata["shape"][1:] == list(linear.shape):
+                return f"linear{ending}"
+        root.add_array(
+            self.store,
+            f"linear{ending}",
+            group.image_metadata(
+                "float32",
+                linear.shape,
+                (f"y{ending}", f"x{ending}", f"band{ending}"),
+                {"long_name": "linear image, area-averaged; 1 is full well of the reference"},
+            ),
+            sync=False,
+        )
+        return f"linear{ending}"
 
     def _begin(self, ref: FrameRef, site: Site | None) -> group.Root:
         place = (
@@ -180,14 +221,28 @@ class ProcessedWriter:
             )
         return root
 
-    def _commit(self, row: int, scalars: Mapping[str, float], time: datetime) -> None:
+    def _commit(
+        self,
+        row: int,
+        scalars: Mapping[str, float],
+        time: datetime,
+        staged: Mapping[Path, Path],
+        arrays: set[str],
+        descriptions: Mapping[str, Mapping[str, str]],
+    ) -> None:
         root = self._load()
         if root is None:
             raise ArchiveError(f"{self.store} vanished while a frame was written to it.")
+        _check_scalars(root, scalars)
         for name in scalars:
-            if name not in root.arrays:
-                root.add_array(self.store, name, _measurement(name), sync=False)
-        chunk, at = divmod(row, group.CHUNK)
+            self._describe(root, name, descriptions.get(name, {}))
+        # a frame that is replaced is taken back first: killed below, it is processed once more
+        self._set(root, row, "time", group.INSTANT["_FillValue"])
+        for path, partial in staged.items():
+            os.replace(partial, path)
+        for name, metadata in root.arrays.items():
+            if group.is_row(metadata) and name not in arrays:  # of an earlier time
+                row_store.row_path(self.store, name, row).unlink(missing_ok=True)
         values: dict[str, float | int] = {
             name: scalars.get(name, math.nan)
             for name, m in root.arrays.items()
@@ -196,13 +251,35 @@ class ProcessedWriter:
         values["processed_at"] = microseconds(datetime.now(UTC))
         values["time"] = microseconds(time)  # last: it announces the row
         for name, value in values.items():
-            metadata = root.arrays[name]
-            data = group.read_chunk(self.store, name, chunk, metadata)
-            data[at] = value
-            write_atomic(
-                group.chunk_path(self.store, name, chunk, metadata), data.tobytes(), sync=False
-            )
+            self._set(root, row, name, value)
         self._save(root, max(root.rows, row + 1))
+
+    def _set(self, root: group.Root, row: int, name: str, value: float) -> None:
+        chunk, at = divmod(row, group.CHUNK)
+        metadata = root.arrays[name]
+        data = group.read_chunk(self.store, name, chunk, metadata)
+        if data[at] != value:
+            data[at] = value
+            path = group.chunk_path(self.store, name, chunk, metadata)
+            write_atomic(path, data.tobytes(), sync=False)
+
+    def _describe(self, root: group.Root, name: str, given: Mapping[str, str]) -> None:
+        """Make a scalar's array where missing; its attributes are those given last."""
+        metadata = root.arrays.get(name)
+        if metadata is None:
+            root.add_array(self.store, name, _measurement(name, given), sync=False)
+            return
+        attributes = {**metadata["attributes"], **given}
+        if attributes == metadata["attributes"]:
+            return
+        units = metadata["attributes"].get("units")
+        if attributes.get("units") != units:
+            log.warning(
+                "%s: the unit of %s was %s, is now %s", self.store, name, units, attributes["units"]
+            )
+        metadata["attributes"] = attributes
+        whole = {**metadata, "shape": [group.CAPACITY, *metadata["shape"][1:]]}
+        write_atomic(self.store / name / "zarr.json", json.dumps(whole).encode(), sync=False)
 
     def _load(self) -> group.Root | None:
         try:
@@ -228,12 +305,21 @@ class ProcessedWriter:
             sync_folder(self.folder)
 
 
-def _measurement(name: str) -> dict[str, Any]:
+def _check_scalars(root: group.Root, scalars: Mapping[str, float]) -> None:
+    for name in scalars:
+        if name in root.arrays and not group.is_scalar(root.arrays[name]):
+            raise ArchiveError(
+                f"scalar {name!r} cannot be stored: this night has rows of that name.",
+                mend="Rename it, or remove the night's version store and process it again.",
+            )
+
+
+def _measurement(name: str, given: Mapping[str, str]) -> dict[str, Any]:
     attributes = {"long_name": name.replace("_", " ")}
     for ending, unit in UNITS.items():
         if name.endswith(ending):
             attributes["units"] = unit
-    return group.scalar_metadata("float32", attributes=attributes)
+    return group.scalar_metadata("float32", attributes={**attributes, **given})
 
 
 def _finite(scalars: Mapping[str, float]) -> dict[str, float]:

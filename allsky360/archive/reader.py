@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.archive import group
+from allsky360.archive import group, row_store
 from allsky360.archive.errors import ArchiveError, NoSuchFrame
 from allsky360.archive.layout import (
     VERSION,
@@ -174,6 +174,72 @@ class Archive:
         version = 0 if done is None else int(done.root.attributes["commits"])
         return self.count(slug, night), version
 
+    # -- along other axes ---------------------------------------------------------------------
+
+    def row(self, ref: FrameRef, name: str) -> NDArray[np.float32] | None:
+        """What a processed frame measured along an axis, float32 ``(N,)``, NaN where nothing.
+
+        None where the frame has no such row. :class:`ArchiveError` where it is damaged.
+        """
+        table = self._processed_table(ref.camera, ref.night)
+        if table is None or not 0 <= ref.index < table.rows:
+            return None
+        if table.columns["time"][ref.index] < 0:
+            return None
+        for stored in row_store.variants(table.root, name):
+            metadata = table.root.arrays[stored]
+            try:
+                values = row_store.read_row(table.path, stored, metadata, ref.index)
+            except (OSError, ValueError) as error:
+                raise ArchiveError(
+                    f"{name} of {ref.camera}, {ref.id} is damaged: {error}.",
+                    mend="Process the frame again.",
+                ) from error
+            if values is not None:
+                return row_store.as_float(values, metadata)
+        return None
+
+    def series(
+        self, camera: str, night: date, name: str, index: float
+    ) -> tuple[NDArray[np.datetime64], NDArray[np.float32]]:
+        """One star's or one cell's course through a night.
+
+        Parameters
+        ----------
+        camera, night
+            Which night.
+        name
+            Of the row.
+        index
+            Value of the index coordinate: Hipparcos number of a star, number of a cell.
+
+        Returns
+        -------
+        times : ndarray of datetime64[us]
+            UTC starts of the processed frames, in order of arrival.
+        values : ndarray of float32
+            NaN where a frame did not measure it, or where its row is damaged.
+        """
+        table = self._processed_table(self.slug(camera), night)
+        if table is None:
+            return np.empty(0, "datetime64[us]"), np.empty(0, np.float32)
+        rows = np.flatnonzero(table.columns["time"] >= 0)
+        values = np.full(len(rows), np.nan, np.float32)
+        for stored in row_store.variants(table.root, name):
+            at = self._position(table, stored, index)
+            if at is None:
+                continue
+            metadata = table.root.arrays[stored]
+            for k, row in enumerate(map(int, rows)):
+                try:
+                    found = row_store.read_row(table.path, stored, metadata, row)
+                except (OSError, ValueError) as error:
+                    log.warning("%s of frame %d in %s: %s", stored, row, table.path, error)
+                    continue
+                if found is not None:
+                    values[k] = row_store.as_float(found[at : at + 1], metadata)[0]
+        return table.columns["time"][rows].astype("datetime64[us]"), values
+
     # -- pixels and files ---------------------------------------------------------------------
 
     def bracket(self, ref: FrameRef) -> Bracket:
@@ -271,6 +337,22 @@ class Archive:
             self._cache.clear()
         self._cache[path] = (key, table)
         return table
+
+    def _position(self, table: _Table, stored: str, index: float) -> int | None:
+        """Where an element stands in a row; None where its axis lacks it."""
+        axis = row_store.axis_of(table.root.arrays[stored])
+        try:
+            known = row_store.read_coordinate(table.path, axis, table.root.arrays[axis])
+        except (OSError, ValueError, KeyError) as error:
+            raise ArchiveError(
+                f"{table.path}: {axis} is damaged: {error}.", mend="Run 'allsky360 verify'."
+            ) from error
+        if known is None:
+            raise ArchiveError(
+                f"{table.path}: {axis} has no coordinates.", mend="Run 'allsky360 verify'."
+            )
+        found = np.flatnonzero(known == index)
+        return int(found[0]) if len(found) else None
 
     def _raw_tables(self, camera: str, night: date) -> list[_Table]:
         found = [self._table(p) for p in raw_stores(self._folder(camera, night))]

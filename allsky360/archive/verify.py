@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from allsky360.archive import group
+from allsky360.archive import group, row_store
 from allsky360.archive.layout import VERSION, picture_path, raw_stores, record_path
 from allsky360.archive.raw import crc32, instant
 
@@ -177,6 +177,10 @@ def _verify_processed(folder: Path, frames: int, deep: bool) -> Iterator[Problem
     except (OSError, ValueError, KeyError) as error:
         yield Problem("warning", str(store), str(error), "Delete it and process the night again.")
         return
+    for name, what in row_store.axis_problems(store, root, deep=deep):
+        yield Problem(
+            "warning", f"{store}/{name}", what, "Delete its file c.0 and process a frame again."
+        )
     for row in map(int, np.flatnonzero(times >= 0)):
         where = f"{store} frame {row}"
         if row >= frames:
@@ -188,17 +192,22 @@ def _verify_processed(folder: Path, frames: int, deep: bool) -> Iterator[Problem
             yield Problem("warning", where, trouble, again)
         record = record_path(folder, version, row)
         try:
-            json.loads(record.read_bytes())
-        except (OSError, ValueError):
+            listed = json.loads(record.read_bytes()).get("rows", [])
+        except (OSError, ValueError, AttributeError):
             yield Problem("warning", where, f"{record.name} is missing or damaged", again)
+            listed = []
+        for found in _row_troubles(store, root, row, listed, deep):
+            yield Problem("warning", where, found, again)
     missing = frames - int(np.count_nonzero(times[:frames] >= 0))
     if missing:
         yield Problem("info", str(store), f"not processed yet: {missing}")
+    for place in (store, folder / version):
+        yield from _left_overs(place)
 
 
 def _linear_trouble(store: Path, root: group.Root, row: int, deep: bool) -> str | None:
     """Say what is wrong with a frame's linear image, whichever array holds it."""
-    names = [n for n, m in root.arrays.items() if not group.is_scalar(m)]
+    names = [n for n, m in root.arrays.items() if group.is_image(m)]
     held = [n for n in names if group.image_path(store, n, row, bands=True).is_file()]
     if not held:
         return "its linear image is missing"
@@ -208,6 +217,26 @@ def _linear_trouble(store: Path, root: group.Root, row: int, deep: bool) -> str 
         except (ValueError, RuntimeError, OSError) as error:
             return f"{name} does not decode: {error}"
     return None
+
+
+def _row_troubles(
+    store: Path, root: group.Root, row: int, listed: Sequence[str], deep: bool
+) -> Iterator[str]:
+    """Say what is wrong with a frame's rows: those its record lists, and those that are there."""
+    for name, metadata in root.arrays.items():
+        if not group.is_row(metadata):
+            continue
+        if not row_store.row_path(store, name, row).is_file():
+            if name in listed:
+                yield f"its {name} is missing"
+        elif deep:
+            try:
+                row_store.read_row(store, name, metadata, row)
+            except (OSError, ValueError) as error:
+                yield f"{name}: {error}"
+    for name in listed:
+        if name not in root.arrays:
+            yield f"its {name} is missing"
 
 
 def _is_jpeg(path: Path) -> bool:

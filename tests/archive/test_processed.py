@@ -183,15 +183,15 @@ def test_a_full_disk_is_named_and_the_frame_goes_in_later(
     tmp_path: Path, night: list[FrameRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, night[0], 0)
-    real = processed.write_atomic
+    real = processed.stage
 
-    def full(path: Path, data: bytes, *, sync: bool) -> None:
+    def full(path: Path, data: bytes, *, sync: bool) -> Path:
         if path.parent.name == "pictures":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        real(path, data, sync=sync)
+        return real(path, data, sync=sync)
 
     with monkeypatch.context() as patch:
-        patch.setattr(processed, "write_atomic", full)
+        patch.setattr(processed, "stage", full)
         with pytest.raises(ArchiveFull, match="disk is full"):
             write(tmp_path, night[1], 1)
     assert not Archive(tmp_path).frame(night[1]).processed
