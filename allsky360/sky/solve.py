@@ -49,10 +49,11 @@ Reason = Literal["too-few-stars", "moon-glare", "wrong-time", "wrong-site", "til
 
 HOT, EDGE = 2, 4  # bits of StarList.flags that say "not a star" and "half a star"
 LEAST_STARS = 15
-FEW_STARS = 100
+#: A clear dark sky shows hundreds; what matches nothing and is fewer is called too few.
+FEW_STARS = 200
 #: The brightest suffice: fainter ones bring noise and blends, and no more geometry.
 MOST_STARS = 2000
-HELD_OUT_EVERY, HELD_OUT_EVERY_OF_FEW = 5, 3
+HELD_OUT_EVERY, HELD_OUT_EVERY_OF_FEW, OF_FEW_BELOW = 5, 3, 100
 MAX_TILT_DEG = 6.0
 _EXTINCTION = 0.25  # mag per airmass, good enough to sort by
 # Found stars, catalogue stars per field, step of the focal length, turns of the vote's grid.
@@ -231,7 +232,7 @@ def _usable(stars: StarTable, width: int, height: int) -> _Frame:
         good &= (np.asarray(flags) & (HOT | EDGE)) == 0
     order = np.flatnonzero(good)
     order = order[np.argsort(-flux[order], kind="stable")][:MOST_STARS]
-    every = HELD_OUT_EVERY if order.size >= FEW_STARS else HELD_OUT_EVERY_OF_FEW
+    every = HELD_OUT_EVERY if order.size >= OF_FEW_BELOW else HELD_OUT_EVERY_OF_FEW
     held = np.arange(order.size) % every == every - 1
     return _Frame(x[order], y[order], held, width, height)
 
