@@ -30,8 +30,9 @@ class NightEntry:
     outcome
         ``written``: a new lens file; ``kept``: the lens still fits; ``refused``: not solved.
     reason
-        Closed word: of :class:`allsky360.sky.solve.LensNotSolved`, or ``no-dark-frames``; of a
-        written lens ``first``, ``forced``, ``moved``, ``more-frames``, ``other-set-up``.
+        Closed word: of :class:`allsky360.sky.solve.LensNotSolved`, ``no-dark-frames`` or
+        ``unreadable``; of a written lens ``first``, ``forced``, ``moved``, ``more-frames``,
+        ``other-set-up``.
     message
         For people.
     tried

@@ -47,6 +47,9 @@ FEW_FRAMES = 3
 """A lens of fewer frames is replaced once there are three times as many."""
 
 
+_AGAIN = "; looked at again: "
+
+
 class CalibrationError(AllskyError):
     """A night that cannot be calibrated for a reason that lies not in the sky."""
 
@@ -227,7 +230,7 @@ def _read(job: _Job, refs: Sequence[FrameRef], finder: Finder) -> list[Seen]:
             break
     if not good:
         if failure is not None and most == 0:
-            raise failure
+            raise _NothingToSolve("unreadable", failure.message)
         raise _NothingToSolve(
             "too-few-stars",
             f"none of {min(len(refs), MOST_READ)} frames tried shows more than {most} stars",
@@ -291,18 +294,22 @@ def _compared(job: _Job, tonight: LensSolution, force: bool) -> NightReport:
     }
     if not reason:
         assert current is not None
-        entry = _kept(job, current, message, more)
+        entry = _kept(job, current, tonight, more | {"message": message})
         return NightReport(job.camera, entry, current, tonight, drift)
     written = save_lens(job.root, job.camera, tonight)
     entry = job.entry("written", reason, message, serial=written.serial, **more)
     return NightReport(job.camera, entry, written, tonight, drift)
 
 
-def _kept(job: _Job, current: LensFile, message: str, more: dict[str, Any]) -> NightEntry:
+def _kept(job: _Job, current: LensFile, tonight: LensSolution, more: dict[str, Any]) -> NightEntry:
     """Note that the lens still fits; a night that wrote this very lens goes on saying so."""
+    message = str(more.pop("message"))
     before = next((e for e in read_history(job.root, job.camera) if e.night == job.night), None)
     if before is None or before.outcome != "written" or before.serial != current.serial:
         return job.entry("kept", "", message, serial=current.serial, **more)
+    if tonight.whens != current.frames:  # the lens was written before the night was over
+        first = before.message.split(_AGAIN)[0]
+        before = replace(before, message=f"{first}{_AGAIN}{message}", **more)
     again = replace(before, tried=datetime.now(UTC), over=job.over, frames=job.frames)
     note_night(job.root, job.camera, again)
     return again

@@ -24,7 +24,13 @@ NOW = datetime(2026, 11, 22, 20, 0, 3, tzinfo=UTC)
 
 def test_the_list_says_what_prefect_deploy_understands() -> None:
     model = PrefectYamlModel.model_validate(yaml.safe_load(FILE.read_text()))
-    assert [d.name for d in model.deployments] == ["every-slot", "catch-up", "daily", "by-hand"]
+    assert [d.name for d in model.deployments] == [
+        "every-slot",
+        "catch-up",
+        "daily",
+        "by-hand",
+        "every-half-hour",
+    ]
     assert all(d.work_pool is not None and d.work_pool.name for d in model.deployments)
 
 
@@ -35,6 +41,7 @@ def test_the_runner_serves_the_same_list_with_the_slot_of_the_settings(settings:
         serve.CATCH_UP,
         "housekeeping/daily",
         "take-darks/by-hand",
+        "calibrate-lens/every-half-hour",
     }
     capture = built[serve.CAPTURE]
     (schedule,) = capture.schedules or ()
