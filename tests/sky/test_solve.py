@@ -130,6 +130,7 @@ def test_wrong_hour_is_named():
     assert refusal.value.explanations[0].when == DARK
 
 
+@pytest.mark.slow
 def test_flipped_longitude_is_named():
     lens = fisheye(1600, 1100, tilt_north_deg=1.5)
     stars = found_stars(lens, PARANAL, DARK, np.random.default_rng(6))
