@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -99,12 +100,19 @@ def problems_of(root: Path, *, deep: bool = True) -> list[str]:
     return [p.what for p in found if p.severity != "info"]
 
 
-@pytest.fixture
-def night(tmp_path: Path, site: Site) -> list[FrameRef]:
-    writer = RawWriter(tmp_path, "Sim Camera 1", site)
+@pytest.fixture(scope="module")
+def raw_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[FrameRef]]:
+    root = tmp_path_factory.mktemp("raw-night")
+    writer = RawWriter(root, "Sim Camera 1", Site("s", 28.76, -17.88))
     refs = [writer.append(make_bracket(k, exposures=1, shape=(8, 8)), {}) for k in range(4)]
     writer.close()
-    return refs
+    return root, refs
+
+
+@pytest.fixture
+def night(tmp_path: Path, raw_night: tuple[Path, list[FrameRef]]) -> list[FrameRef]:
+    shutil.copytree(raw_night[0], tmp_path, dirs_exist_ok=True)
+    return raw_night[1]
 
 
 def test_plain_xarray_finds_a_star_by_its_number(tmp_path: Path, night: list[FrameRef]) -> None:
@@ -274,7 +282,7 @@ def test_a_kill_at_any_step_shows_no_half_frame(
             except KeyboardInterrupt:
                 pass
             else:
-                assert step > 8
+                assert step > 10
         for record in Archive(tmp_path).frames(CAMERA, NIGHT):
             got = {n: Archive(tmp_path).row(record.ref, n) for n in rows_of(0)}
             if not record.processed:
@@ -288,7 +296,7 @@ def test_a_kill_at_any_step_shows_no_half_frame(
                     np.testing.assert_array_equal(seen, flags)
                 else:
                     assert seen[4] == number
-        assert not [p for p in problems_of(tmp_path) if "rows" in p]
+        assert not problems_of(tmp_path)  # nor is anything announced that is not there
         write(tmp_path, ref, rows_of(3), scalars={"number": 3.0})
         assert Archive(tmp_path).frame(ref).scalars["number"] == 3.0
         assert not problems_of(tmp_path)
