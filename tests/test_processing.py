@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from astropy.io import fits
 from PIL import Image
 from typer.testing import CliRunner
@@ -294,6 +295,15 @@ def test_a_frame_with_a_lens_is_measured_and_named(tmp_path: Path, settings: Set
     assert kept["lens"]["serial"] == 1
     picture = Archive(root).picture(refs[0])
     assert picture is not None
+    night = xr.open_zarr(next(root.rglob("v0001.zarr"))).isel(time=0).load()
+    assert night.sky_brightness_mag_arcsec2.units == "mag arcsec-2"
+    assert night.zero_point_mag.ancillary_variables == "zero_point_mag_sigma"
+    capella = float(night.star_flux.sel(star=24608))
+    assert capella > 20 * float(night.star_flux_sigma.sel(star=24608)) > 0
+    assert np.isfinite(night.star_flux.values).sum() > 1500
+    zenith = night.where(night.cell_altitude_deg > 80).cell_brightness_mag_arcsec2
+    assert float(zenith.median()) == pytest.approx(truth, abs=0.2)
+    assert float((night.cloud_state == 1).mean()) < 0.1
 
     named = Settings(
         storage={"root": root},

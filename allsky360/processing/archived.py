@@ -58,6 +58,8 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
         Small record: camera, night, index, seconds, warnings and the statistics.
     """
     from allsky360.archive import Archive, ProcessedWriter
+    from allsky360.measure.names import descriptions
+    from allsky360.processing.rows import rows_of
 
     begin = time.perf_counter()
     archive = Archive(root)
@@ -72,7 +74,11 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
     lens = lens_for(root, ref.camera, frame, log)
     sky = measure_or_none(frame, site, lens, before.memory, parameters, settings, log)
     picture = render_picture(
-        frame, parameters, log, tone=before.tone, hints=sky_hints(site, bracket.start, sky)
+        frame,
+        parameters,
+        log,
+        tone=before.tone,
+        hints=sky_hints(site, bracket.start, sky, before.memory),
     )
     developed = finish(frame, picture, log)
     scalars = developed.statistics | (sky.scalars if sky is not None else {})
@@ -92,6 +98,8 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
         scalars=scalars,
         provenance=provenance,
         site=site,
+        rows=rows_of(sky) if sky is not None else {},
+        descriptions=descriptions(),
     )
     record: dict[str, Any] = plain(
         {

@@ -98,25 +98,32 @@ def safety_rules(settings: Settings) -> SafetyRules:
     )
 
 
-def sky_hints(site: Site | None, when: datetime, sky: Measurement | None = None) -> SkyHints:
-    """Return what the calendar says about the sky: the Sun, and how much the Moon lights it.
+def sky_hints(
+    site: Site | None,
+    when: datetime,
+    sky: Measurement | None = None,
+    memory: SkyMemory | None = None,
+) -> SkyHints:
+    """Return what is known about the sky: the Sun, the Moon's light, clouds, the stars' colours.
 
-    A full Moon lights the sky about ten times as much as a half Moon; its light grows with
+    ``memory`` is that of the frame before, for a frame that could not be measured. A full Moon lights the sky about ten times as much as a half Moon; its light grows with
     altitude until about 30 degrees.
     """
+    known = sky.memory if sky is not None else memory
+    gains = known.balance.gains if known is not None and known.balance is not None else None
     if site is None:
-        return SkyHints()
+        return SkyHints(star_gains=gains)
     from allsky360.sky.ephemeris import EphemerisError, sun_moon
 
     try:
         moon = sun_moon(site, when)
     except EphemerisError as error:
         log.warning("the Moon is not known: %s", error)
-        return SkyHints()
+        return SkyHints(star_gains=gains)
     height = min(max((moon.moon_altitude_deg + 1.0) / 31.0, 0.0), 1.0)
     moonlight = height * moon.moon_illumination**3
     clouds = sky.scalars.get("cloud_fraction", 0.0) if sky is not None else 0.0
-    return SkyHints(moonlight, clouds, moon.sun_altitude_deg)
+    return SkyHints(moonlight, clouds, moon.sun_altitude_deg, gains)
 
 
 def site_or_none(settings: Settings) -> Site | None:

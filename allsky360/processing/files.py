@@ -216,7 +216,7 @@ class _FileRun:
                 self.parameters,
                 log,
                 tone=self._before.tone if same else None,
-                hints=sky_hints(self.site, first.start, sky),
+                hints=sky_hints(self.site, first.start, sky, memory),
                 watch=self._write_step(name) if self.every_step else None,
             )
             developed = finish(frame, picture, log)
