@@ -186,9 +186,10 @@ class CaptureSettings(Section):
 class WhiteBalanceSettings(Section):
     """White balance of the display branch."""
 
-    mode: Literal["manual", "grey-sky"] = Field(
+    mode: Literal["manual", "grey-sky", "stars"] = Field(
         "grey-sky",
-        description="manual: the gains below, always; grey-sky: by day only, the sky's at night.",
+        description="manual: the gains below, always; grey-sky: by day only, the sky's at night;"
+        " stars: those that make a Sun-like star white (needs a lens), grey-sky until known.",
     )
     red: float = Field(1.35, gt=0, le=8, description="Gain of red that makes daylight white.")
     blue: float = Field(1.65, gt=0, le=8, description="Gain of blue that makes daylight white.")

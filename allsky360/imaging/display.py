@@ -59,11 +59,14 @@ class SkyHints:
         Covered share of the sky.
     sun_altitude_deg
         Altitude of the Sun, None where it is not known.
+    star_gains
+        Gains of red and blue that make a Sun-like star white, None where they are not known.
     """
 
     moonlight: float = 0.0
     cloudiness: float = 0.0
     sun_altitude_deg: float | None = None
+    star_gains: tuple[float, float] | None = None
 
     @property
     def dark(self) -> bool:
@@ -111,7 +114,9 @@ def render_picture(
     """
     with log.step("tone", TONE_VERSION, time_s=parameters.tone_time_s) as note:
         hints = hints or SkyHints()
-        measured, offset = measure_tone(frame, parameters, moonlight=hints.moonlight)
+        measured, offset = measure_tone(
+            frame, parameters, moonlight=hints.moonlight, star_gains=hints.star_gains
+        )
         new = share_of_new(measured, tone, parameters.tone_time_s, steady=hints.dark)
         smooth = smooth_tone(measured, tone, new)
         daylight = daylight_of(smooth, frame.reference)

@@ -38,7 +38,8 @@ class ChainParameters:
         Noise sigmas by which a defect stands out.
     white_balance
         "manual" takes ``red`` and ``blue`` always; "grey-sky" makes the night sky nearly grey and
-        moves to them towards day, when the sky is blue.
+        moves to them towards day, when the sky is blue; "stars" makes a Sun-like star white, day
+        and night, once the stars of this camera are known, and is "grey-sky" until then.
     red, blue
         Gains of red and blue (green is 1) that make daylight white.
     tone_time_s
@@ -56,7 +57,7 @@ class ChainParameters:
     gain_unit_db: float = 0.1
     debayer: Literal["edge-aware", "bilinear"] = "edge-aware"
     hot_pixel_sigma: float = 8.0
-    white_balance: Literal["manual", "grey-sky"] = "grey-sky"
+    white_balance: Literal["manual", "grey-sky", "stars"] = "grey-sky"
     red: float = 1.35
     blue: float = 1.65
     tone_time_s: float = 1800.0

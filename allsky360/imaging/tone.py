@@ -94,7 +94,11 @@ def light_per_unit(exposure: Exposure, gain_unit_db: float) -> float:
 
 
 def measure_tone(
-    frame: LinearFrame, parameters: ChainParameters, *, moonlight: float = 0.0
+    frame: LinearFrame,
+    parameters: ChainParameters,
+    *,
+    moonlight: float = 0.0,
+    star_gains: tuple[float, float] | None = None,
 ) -> tuple[Tone, tuple[float, ...]]:
     """Measure a frame's own brightness and colour.
 
@@ -105,6 +109,9 @@ def measure_tone(
     moonlight
         0 without a Moon, 1 with a full Moon well up. Its light is daylight: with the gains of a
         moonless night the blue sky it makes would come out grey and the clouds brown.
+    star_gains
+        Gains of red and blue that make a Sun-like star white, for the mode "stars": they are the
+        sensor's, so they hold by day as well.
 
     Returns
     -------
@@ -124,6 +131,8 @@ def measure_tone(
         gains: tuple[float, ...] = (1.0,)
     elif parameters.white_balance == "manual":
         gains = fixed
+    elif parameters.white_balance == "stars" and star_gains and not is_display_referred(reference):
+        gains = (star_gains[0], 1.0, star_gains[1])
     else:
         share = max(daylight, MOON_SHARE * min(max(moonlight, 0.0), 1.0))
         gains = mix_gains(night_gains(scene.background, offset), fixed, share)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from allsky360.imaging.calibrate import is_display_referred
 from allsky360.imaging.linear import LinearFrame
 from allsky360.imaging.scene import full_mask
 from allsky360.measure.memory import ENOUGH_FRAMES, SkyMemory, learn, setting_of
@@ -25,6 +26,7 @@ from allsky360.sky.night import night_phase
 from allsky360.sky.photometry import Photometry, measure_photometry
 from allsky360.sky.plane import measurement_plane
 from allsky360.sky.safety import SafetyRules, judge_frame
+from allsky360.sky.star_colours import StarBalance, measure_star_balance
 from allsky360.sky.stars import BLENDED, EDGE, HOT, SATURATED, TRAILED, StarList, find_stars
 
 STARS_BELOW_SUN_DEG = -6.0
@@ -154,7 +156,13 @@ def measure_frame(
             scalars["stars_matched"] = float(len(matches))
             if len(matches):
                 scalars["lens_residual_px"] = float(np.median(matches.residual_px))
-            memory = learn(memory, setting, photometry, clouds)
+            clock.mark("sky")
+            balance = None
+            if not is_display_referred(reference):  # its camera has balanced colours, its own way
+                balance = measure_star_balance(frame.image, reference.pattern, photometry)
+                scalars |= _of_balance(balance)
+            memory = learn(memory, setting, photometry, clouds, balance)
+            clock.mark("star colours")
     if lens is not None and (clouds is None or clouds.method == "none"):
         clouds = clouds_from_texture(
             frame.image, lens, lights, white_balance=day_white_balance, clipped=frame.clipped
@@ -225,6 +233,17 @@ def _of_sky(stars: Photometry, sky: SkyBrightness) -> dict[str, float]:
         for name in ("zero_point_mag", "zero_point_mag_sigma"):
             numbers[name] = math.nan
     return numbers
+
+
+def _of_balance(balance: StarBalance | None) -> dict[str, float]:
+    if balance is None:
+        return {}
+    return {
+        "white_balance_red_stars": balance.red,
+        "white_balance_red_stars_sigma": balance.red_sigma,
+        "white_balance_blue_stars": balance.blue,
+        "white_balance_blue_stars_sigma": balance.blue_sigma,
+    }
 
 
 def _of_clouds(clouds: CloudMap) -> dict[str, float]:

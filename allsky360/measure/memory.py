@@ -14,6 +14,7 @@ from typing import Any
 from allsky360.sky.clouds import CloudMap
 from allsky360.sky.photometry import Photometry
 from allsky360.sky.safety import SafetyState
+from allsky360.sky.star_colours import StarBalance, remember_balance
 from allsky360.sky.vignetting import Vignetting, pool_vignetting
 from allsky360.sky.zero_point import ZeroPointPrior, remember
 
@@ -36,11 +37,14 @@ class SkyMemory:
         Mean over clear frames, None before the first.
     safety
         The verdict the frames so far add up to.
+    balance
+        White balance by the stars' colours, None before the first clear frame.
     """
 
     zero_points: Mapping[str, ZeroPointPrior] = field(default_factory=dict)
     vignetting: Vignetting | None = None
     safety: SafetyState = field(default_factory=SafetyState)
+    balance: StarBalance | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -48,6 +52,7 @@ class SkyMemory:
         return {
             "zero_points": {k: asdict(v) for k, v in self.zero_points.items()},
             "vignetting": None if self.vignetting is None else asdict(self.vignetting),
+            "balance": None if self.balance is None else asdict(self.balance),
             "safety": asdict(self.safety) | {"frame_time": time.isoformat() if time else None},
         }
 
@@ -66,10 +71,12 @@ class SkyMemory:
         for key in ("cloudy", "unknown"):  # JSON has no NaN
             safety[key] = float("nan") if safety[key] is None else float(safety[key])
         vignetting = data["vignetting"]
+        balance = data.get("balance")  # records of older versions have none
         return cls(
             {str(k): _prior(v) for k, v in data["zero_points"].items()},
             None if vignetting is None else Vignetting(**vignetting),
             SafetyState(**safety),
+            None if balance is None else StarBalance(**balance),
         )
 
 
@@ -83,7 +90,13 @@ def setting_of(gain: float | None, binning: int) -> str:
     return f"gain {gain or 0.0:g}, binning {binning}"
 
 
-def learn(memory: SkyMemory, setting: str, stars: Photometry, clouds: CloudMap) -> SkyMemory:
+def learn(
+    memory: SkyMemory,
+    setting: str,
+    stars: Photometry,
+    clouds: CloudMap,
+    balance: StarBalance | None = None,
+) -> SkyMemory:
     """Return the memory after one more frame's photometry; only clear frames teach.
 
     Where the map shows hardly a cloud, fewer stars need to be in the fit's own clear class: lamps,
@@ -92,6 +105,8 @@ def learn(memory: SkyMemory, setting: str, stars: Photometry, clouds: CloudMap) 
     if stars.fit is None:
         return memory
     clear = clouds.cloudy <= FEW_CLOUDS and clouds.unknown <= LITTLE_UNKNOWN
+    if clear:
+        memory = replace(memory, balance=remember_balance(memory.balance, balance))
     old = memory.zero_points.get(setting)
     new = remember(old, stars.fit, clear_share=0.4 if clear else 0.8)
     if new is None or new is old:

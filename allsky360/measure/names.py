@@ -32,6 +32,14 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "units": "mag arcsec-2",
         "long_name": "V sky brightness within 7.5 degrees of the zenith",
     },
+    "white_balance_red_stars": {
+        "units": "1",
+        "long_name": "gain of red that makes a Sun-like star (B-V 0.65) white, by this frame",
+    },
+    "white_balance_blue_stars": {
+        "units": "1",
+        "long_name": "gain of blue that makes a Sun-like star (B-V 0.65) white, by this frame",
+    },
     "cloud_fraction": {"units": "1", "long_name": "cloudy share of the sky that could be told"},
     "sky_clear": {"units": "1", "long_name": "share of the sky known to be clear"},
     "sky_cloudy": {"units": "1", "long_name": "share of the sky known to be cloudy"},
@@ -43,8 +51,15 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
 def descriptions() -> dict[str, dict[str, str]]:
     """Return the attributes of all variables, those of their standard errors included."""
     out = {name: dict(what) for name, what in DESCRIPTIONS.items()}
-    for name in ("fwhm_px", "zero_point_mag", "extinction_mag", "sky_brightness_mag_arcsec2",
-                 "cloud_fraction"):  # fmt: skip
+    for name in (
+        "fwhm_px",
+        "zero_point_mag",
+        "extinction_mag",
+        "sky_brightness_mag_arcsec2",
+        "white_balance_red_stars",
+        "white_balance_blue_stars",
+        "cloud_fraction",
+    ):
         sigma = f"{name}_sigma"
         out[name]["ancillary_variables"] = sigma
         out[sigma] = {

@@ -106,8 +106,9 @@ def sky_hints(
 ) -> SkyHints:
     """Return what is known about the sky: the Sun, the Moon's light, clouds, the stars' colours.
 
-    ``memory`` is that of the frame before, for a frame that could not be measured. A full Moon lights the sky about ten times as much as a half Moon; its light grows with
-    altitude until about 30 degrees.
+    ``memory`` is that of the frame before, for a frame that could not be measured. A full Moon
+    lights the sky about ten times as much as a half Moon; its light grows with altitude until
+    about 30 degrees.
     """
     known = sky.memory if sky is not None else memory
     gains = known.balance.gains if known is not None and known.balance is not None else None

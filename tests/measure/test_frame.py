@@ -98,6 +98,22 @@ def test_memory_makes_the_verdict_and_travels_as_json() -> None:
     assert list(memory.zero_points) == ["gain 0, binning 1"]
 
 
+def test_star_colours_are_learned_in_clear_air_only() -> None:
+    clear = measured()
+    balance = clear.memory.balance
+    assert balance is not None
+    # What makes the simulator's B-V 0.65 star white.
+    assert balance.red == pytest.approx(1.221, rel=0.05)
+    assert balance.blue == pytest.approx(1.768, rel=0.05)
+    assert clear.scalars["white_balance_red_stars"] == balance.red
+    assert clear.scalars["white_balance_blue_stars_sigma"] == balance.blue_sigma
+    assert measured(1.0, clear.memory).memory.balance == balance
+    record = clear.memory.to_json()
+    assert SkyMemory.from_json(record) == clear.memory
+    del record["balance"]  # an older version wrote it
+    assert SkyMemory.from_json(record).balance is None
+
+
 def test_full_cloud_is_never_safe() -> None:
     memory = measured().memory
     for _ in range(4):
