@@ -2,7 +2,8 @@
 
 The flat is brought to a mean of 1 in the middle of the frame, for each colour of the mosaic apart,
 so that neither scale nor white balance change. Where it falls below :data:`LEAST` (outside the
-image circle) nothing is divided: there is no light to correct, only noise to blow up.
+image circle), and where it is no number, nothing is divided: there is no light to correct, only
+noise to blow up.
 
 Dividing is linear, so it may come after the HDR merge, and must: a divided pixel saturates at a
 level of its own, which a merge could not know.
@@ -102,12 +103,13 @@ def _prepared(master: Master, mosaic: bool) -> Flat:
         h, w = part.shape
         half = max(1, int(MIDDLE * min(h, w)))
         middle = part[h // 2 - half : h // 2 + half, w // 2 - half : w // 2 + half]
-        level = float(np.mean(np.sort(middle, axis=None)[middle.size // 50 :], dtype=float))
+        middle = np.sort(middle[np.isfinite(middle)])
+        level = float(np.mean(middle[middle.size // 50 :], dtype=float)) if middle.size else 0.0
         if not level > 0:
             raise MasterMismatch(
                 f"{master.name} is dark in its middle.", mend="Take the flat anew, with light."
             )
-        lit = part > LEAST * level
+        lit = (part > LEAST * level) & np.isfinite(part)
         np.divide(np.float32(level), part, out=out, where=lit)
     return Flat(factor, master.name)
 

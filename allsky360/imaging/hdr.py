@@ -108,8 +108,17 @@ def ratio_error(
 ) -> float:
     """Largest relative disagreement between measured and stated exposure ratios.
 
-    Neighbouring exposures are compared where both are well exposed, block-averaged; 0 where no
-    pair has enough such pixels.
+    Neighbouring exposures are compared by their sums over a sixteenth of the pixels, those that are
+    well exposed in both; 0 where no pair has enough of them.
+
+    Parameters
+    ----------
+    exposures
+        ADU above black, ``(H, W)`` or ``(H, W, C)``.
+    exposure_s
+        Exposure times, above 0.
+    full_adu
+        Full well of each exposure in ADU above black.
     """
     order = sorted(range(len(exposures)), key=lambda k: -exposure_s[k])
     worst = 0.0

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from allsky360.arrays import Array, Backend, namespace, to_host
+from allsky360.errors import AllskyError
 from allsky360.imaging import (
     black_level,
     calibrate,
@@ -24,6 +25,9 @@ from allsky360.imaging.parameters import ChainParameters
 from allsky360.imaging.scene import Scene
 from allsky360.imaging.steps import StepLog
 from allsky360.model import Bracket, Exposure
+
+SMALLEST_MOSAIC = 4
+"""Side from which on a mosaic can be debayered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +88,7 @@ def linearise(
 ) -> LinearFrame:
     """Merge a bracket into one linear frame; see :func:`allsky360.imaging.pipeline.develop`."""
     exposures = bracket.exposures
+    _check(exposures)
     reference = max(exposures, key=lambda e: e.exposure_s)
     mosaic = reference.pattern is not None
 
@@ -154,6 +159,22 @@ def linearise(
     )
 
 
+def _check(exposures: tuple[Exposure, ...]) -> None:
+    """Refuse what cannot be merged or debayered."""
+    if len(exposures) > 1 and min(e.exposure_s for e in exposures) <= 0:
+        raise AllskyError(
+            "A bracket holds an exposure without an exposure time: it cannot be merged.",
+            mend="Process its files one by one, or write EXPTIME into their headers.",
+        )
+    h, w = exposures[0].pixels.shape[:2]
+    least = 1 if exposures[0].pattern is None else SMALLEST_MOSAIC
+    if min(h, w) < least:
+        raise AllskyError(
+            f"A frame of {w}x{h} is too small: a mosaic has {least}x{least} pixels or more.",
+            mend="Choose a larger region of interest.",
+        )
+
+
 def _calibrate(
     exposures: tuple[Exposure, ...],
     parameters: ChainParameters,
@@ -162,33 +183,35 @@ def _calibrate(
     log: StepLog,
 ) -> tuple[list[Array], list[float], int]:
     """Calibrate every exposure; masters that do not fit are refused and said."""
-    light, full, repaired, notes = [], [], 0, []
-    with log.step("calibrate", calibrate.VERSION, used=[]) as note:
+
+    def run(exposure: Exposure, frames: Masters | None) -> Calibrated:
+        return calibrate.calibrate(
+            exposure,
+            black_level_adu=parameters.black_level_adu,
+            saturation_adu=parameters.saturation_adu,
+            masters=frames,
+            backend=backend,
+        )
+
+    known = parameters.black_level_adu > 0
+    done, refused = [], False
+    with log.step("calibrate", calibrate.VERSION) as note:
         for exposure in exposures:
-
-            def run(frames: Masters | None, e: Exposure = exposure) -> Calibrated:
-                return calibrate.calibrate(
-                    e,
-                    black_level_adu=parameters.black_level_adu,
-                    saturation_adu=parameters.saturation_adu,
-                    masters=frames,
-                    backend=backend,
-                )
-
             try:
-                result = run(masters)
+                done.append(run(exposure, masters))
             except MasterMismatch as error:
+                refused = True
                 log.warnings.append(f"{error.message} The black level was subtracted instead.")
-                result = run(None)
-            light.append(result.light)
-            full.append(result.full_adu)
-            note["used"].append(list(result.used))
-            repaired += result.repaired
-            notes += [n for n in result.notes if n not in notes]
-        note["repaired"] = repaired
-    log.warnings.extend(notes)
+                done.append(run(exposure, None))
+        if refused and not known:
+            # With its pedestal one exposure could not be merged with another that has lost it.
+            done = [run(exposure, None) for exposure in exposures]
+        repaired = sum(result.repaired for result in done)
+        note |= {"used": [list(result.used) for result in done], "repaired": repaired}
+    log.warnings.extend(dict.fromkeys(n for result in done for n in result.notes))
+    light, full = [result.light for result in done], [result.full_adu for result in done]
     dark = masters is not None and any(m.kind != "flat" for m in masters.frames)
-    if parameters.black_level_adu > 0 or dark or exposures[0].pixels.ndim != 2:
+    if known or (dark and not refused) or exposures[0].pixels.ndim != 2:
         return light, full, repaired
     with log.step("black-level", black_level.VERSION) as note:
         times = [e.exposure_s for e in exposures]

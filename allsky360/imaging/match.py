@@ -128,7 +128,7 @@ def pedestal_for(exposure: Exposure, masters: Masters) -> Pedestal:
 @lru_cache(maxsize=6)
 def _pedestal_for(masters: Masters, wanted: Wanted) -> Pedestal:
     terms, notes = choose(masters, wanted)
-    pixels = _combine(terms)
+    pixels, lost = _without_gaps(_combine(terms))
     defects = None
     if pixels.ndim == 2:
         noise = max((abs(f) * (m.noise_adu or 0.0) for f, m in terms), default=0.0)
@@ -136,6 +136,7 @@ def _pedestal_for(masters: Masters, wanted: Wanted) -> Pedestal:
         for factor, master in terms:
             if master.kind == "dark" and master.unstable is not None and factor > 0.01:
                 bad = np.union1d(bad, master.unstable)
+        bad = np.union1d(bad, lost)
         if bad.size > MOST * pixels.size:
             share = 100.0 * bad.size / pixels.size
             notes.append(f"{share:.0f} % of the master's pixels stand out: none is repaired.")
@@ -360,6 +361,17 @@ def _combine(terms: Terms) -> NDArray[np.float32]:
     for factor, master in terms:
         total += np.float32(factor) * master.array()
     return total
+
+
+def _without_gaps(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Put the median where there is no number; return flat positions of such pixels too."""
+    known = np.isfinite(pixels)
+    if known.all():
+        return pixels, np.zeros(0, np.int64)
+    if not known.any():
+        raise MasterMismatch("The masters hold no numbers.", mend="Make them anew.")
+    level = np.float32(np.median(pixels[known]))
+    return np.where(known, pixels, level), np.flatnonzero(~known)
 
 
 def _mean_current(dark: NDArray[np.float32], bias: NDArray[np.float32]) -> float:
