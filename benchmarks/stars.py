@@ -1,6 +1,6 @@
 """Star finding against the simulator's truth, and against SEP for time.
 
-Frames of dark clear skies above three sites, from two cameras, go through the chain's development
+Frames of dark clear skies above five sites, from two cameras, go through the chain's development
 and :func:`allsky360.sky.stars.find_stars` with its defaults.
 
 True SNR of a star: what an ideal fit of the known point-spread function to the raw mosaic would
@@ -64,14 +64,18 @@ class Night:
 
 
 def nights() -> list[Night]:
-    """Three skies: summer and winter Milky Way, north and south."""
+    """Five skies. The finder's limits were chosen looking at the first three, not the others."""
     palma = Site("La Palma", 28.7606, -17.8816, 2326.0)
     sutherland = Site("Sutherland", -32.3783, 20.8117, 1798.0)
     bonn = Site("Bonn", 50.73, 7.1, 60.0)
+    paranal = Site("Paranal", -24.63, -70.4, 2635.0)
+    kiruna = Site("Kiruna", 67.86, 20.2, 425.0)
     return [
         Night(palma, datetime(2026, 7, 14, 0, 30, tzinfo=UTC), 1),
         Night(sutherland, datetime(2026, 5, 16, 22, tzinfo=UTC), 2),
         Night(bonn, datetime(2026, 12, 9, 23, tzinfo=UTC), 3),
+        Night(paranal, datetime(2026, 3, 19, 4, tzinfo=UTC), 4),
+        Night(kiruna, datetime(2026, 10, 10, 21, tzinfo=UTC), 5),
     ]
 
 

@@ -27,6 +27,7 @@ from allsky360.sky.stars_measure import (
     neighbours,
     profile_of,
     subtract,
+    touched,
 )
 from allsky360.sky.stars_noise import without_confusion
 
@@ -41,14 +42,18 @@ TRAILED = 8
 BLENDED = 16
 
 FWHM_PER_SIGMA = 2.3548200450309493
-FIRST_FWHM_PX = 2.6
+FIRST_FWHM_PX = 2.2
+FILTER_SHARE = 0.88
+"""Width of the filter over that of the stars: a little less than what is best for one star alone
+costs it 1 % and tells crowded ones apart."""
 REDETECT_ABOVE = 0.15
 PSF_CELLS = 8
 PROFILE_ABOVE = 40.0
 PROFILE_STARS = 12
 MISMATCH = 0.1
 TWIN_SIGMAS = 1.0
-WIDE, WIDE_ABOVE, WIDE_SATURATED = 1.7, 8.0, 5.0
+HIDDEN_SHARE = 0.9
+WIDE, WIDE_FAINT, WIDE_ABOVE, WIDE_SATURATED = 1.7, 1.3, 8.0, 5.0
 SATURATED_ABOVE = 127.0
 HOT_BELOW = 0.6
 TRAILED_RATIO = 1.6
@@ -100,7 +105,7 @@ class StarList:
 def find_stars(
     plane: Array,
     *,
-    sigma: float = 4.5,
+    sigma: float = 4.7,
     clipped: Array | None = None,
     mask: Array | None = None,
     fwhm_px: float | None = None,
@@ -136,11 +141,13 @@ def find_stars(
     background = background or background_and_noise(plane, mask)
     background = without_confusion(background)
     flat = starfield.flatten(plane, background.level, background.box, mask)
-    found = _detected(flat, background, fwhm_px or FIRST_FWHM_PX, sigma, max_stars)
+    fwhm = FILTER_SHARE * fwhm_px if fwhm_px else FIRST_FWHM_PX
+    found = _detected(flat, background, fwhm, sigma, max_stars)
     if fwhm_px is None:
         seen = _typical_fwhm(found)
-        if seen is not None and abs(np.log(seen / FIRST_FWHM_PX)) > REDETECT_ABOVE:
-            found = _detected(flat, background, seen, sigma, max_stars)
+        best = None if seen is None else FILTER_SHARE * seen
+        if best is not None and abs(np.log(best / FIRST_FWHM_PX)) > REDETECT_ABOVE:
+            found = _detected(flat, background, best, sigma, max_stars)
     found = _refined(flat, found, fwhm_px)
     found = found.taken(_starlike(found, clipped))
     found = _completed(flat, background, found, sigma, max_stars)
@@ -228,17 +235,16 @@ def _refined(flat: Array, found: _Found, fwhm_px: float | None) -> _Found:
     if not found.x.size:
         return found
     x, y = found.x, found.y
-    widths = _widths(found) if fwhm_px is None else None
+    widths = _widths(found) if fwhm_px is None else _one_width(fwhm_px, found.shape)
     psf = found.psf_sigma if widths is None else widths.evaluate(x, y)[0].astype(np.float64)
     patches = starfield.patches(flat, x, y, _radius(float(np.median(psf))))
-    stars = measure(patches, x, y, psf, found.profile, start=found.stars, rounds=1)
-    found = replace(found, stars=stars, psf_sigma=psf, widths=widths)
+    found = replace(found, psf_sigma=psf, widths=widths)
+    profile = found.profile
     bright = np.flatnonzero(_clear(found) & (found.significance > PROFILE_ABOVE))
-    if bright.size < PROFILE_STARS:
-        return found
-    part = stars.taken(bright)
-    profile = profile_of(patches[bright], part, psf[bright], x[bright], y[bright])
-    stars = measure(patches, x, y, psf, profile, start=stars, rounds=1)
+    if bright.size >= PROFILE_STARS:
+        part = found.stars.taken(bright)
+        profile = profile_of(patches[bright], part, psf[bright], x[bright], y[bright])
+    stars = measure(patches, x, y, psf, profile, start=found.stars, rounds=2)
     return replace(found, stars=stars, profile=profile)
 
 
@@ -254,7 +260,7 @@ def _completed(
     )
     smooth = gaussian(rest, s)
     noise = _noise_of(smooth, background, s)
-    x, y = starfield.local_maxima(smooth, noise.sigma, noise.box, sigma)
+    x, y = starfield.local_maxima(smooth, noise.sigma, noise.box, HIDDEN_SHARE * sigma)
     height = starfield.patches(smooth, x, y, 0)[:, 0, 0]
     light = starfield.patches(flat, x, y, 1) - starfield.patches(rest, x, y, 1)
     light = light.max(axis=(1, 2), initial=0.0)
@@ -268,14 +274,18 @@ def _completed(
         psf[: found.x.size] = found.psf_sigma
     begin = found.stars.extended(x[found.x.size :], y[found.y.size :])
     patches = starfield.patches(flat, x, y, _radius(float(np.median(psf))))
-    stars = measure(patches, x, y, psf, found.profile, start=begin, rounds=2)
+    reach = patches.shape[1] // 2 + 3.0
+    old = np.arange(x.size) < found.x.size
+    settled = ~touched(x, y, ~old, reach)
+    stars = measure(patches, x, y, psf, found.profile, start=begin, settled=settled, rounds=2)
     here = np.maximum(noise.evaluate(x, y)[1].astype(np.float64), 1e-30)
     pixel_noise = _pixel_noise(background, x, y)
     all_ = replace(found, stars=stars, x=x, y=y, psf_sigma=psf, noise=here, pixel_noise=pixel_noise)
     keep = (all_.significance >= 0.8 * sigma) & ~_twins(all_)
+    settled = ~touched(x, y, ~keep, reach)[keep]
     all_ = all_.taken(keep)
     stars = measure(patches[keep], all_.x, all_.y, all_.psf_sigma, found.profile,
-                    start=all_.stars, rounds=1)  # fmt: skip
+                    start=all_.stars, settled=settled, rounds=1)  # fmt: skip
     return replace(all_, stars=stars)
 
 
@@ -283,7 +293,7 @@ def _starlike(found: _Found, clipped: Array | None) -> NDArray[np.bool_]:
     """Sources that may be stars: narrow across their trail, or faint, or saturated and not vast."""
     _, short = _axes(found.stars)
     ratio = short / found.psf_sigma
-    wide = ~(ratio < WIDE) & (found.significance > WIDE_ABOVE)
+    wide = ~(ratio < np.where(found.significance > WIDE_ABOVE, WIDE, WIDE_FAINT))
     if clipped is not None and wide.any():
         wide &= ~(_saturated(found, clipped) & (ratio < WIDE_SATURATED))
     return np.asarray(~wide)
@@ -361,8 +371,16 @@ def _widths(found: _Found) -> Background | None:
             near = np.hypot(x - (i + 0.5) * box, y - (j + 0.5) * box) < box
             if near.sum() >= 8:
                 grid[j, i] = np.median(width[near])
-    sigma = grid / np.float32(FWHM_PER_SIGMA)
-    return Background(sigma, sigma, np.ones(grid.shape, bool), box, found.shape)
+    return _width_grid(grid, box, found.shape)
+
+
+def _one_width(fwhm_px: float, shape: tuple[int, int]) -> Background:
+    return _width_grid(np.full((1, 1), fwhm_px, np.float32), max(shape), shape)
+
+
+def _width_grid(fwhm_px: NDArray[np.float32], box: int, shape: tuple[int, int]) -> Background:
+    sigma = np.asarray(fwhm_px / FWHM_PER_SIGMA, np.float32)
+    return Background(sigma, sigma, np.ones(sigma.shape, bool), box, shape)
 
 
 def _fwhm(stars: Measured) -> Double:

@@ -143,6 +143,7 @@ def measure(
     *,
     rounds: int = 4,
     start: Measured | None = None,
+    settled: NDArray[np.bool_] | None = None,
 ) -> Measured:
     """Measure every star on the patch around its whole-pixel place.
 
@@ -158,19 +159,33 @@ def measure(
         Table from :func:`gaussian_profile` or :func:`profile_of`.
     start
         Centroids and fluxes to begin with; default the patches' centres without light.
+    settled
+        ``(N,)`` bool: stars of ``start`` to leave as they are.
     """
     n, k, _ = patches.shape
     out = np.zeros((_COLUMNS, n))
-    out[0], out[1] = (x, y) if start is None else (start.x, start.y)
+    out[0], out[1] = x, y
     if start is not None:
-        out[2] = start.flux
-    if not n:
+        out[:] = [getattr(start, f.name) for f in fields(start)]
+    which = np.arange(n) if settled is None else np.flatnonzero(~settled)
+    if not which.size:
         return Measured(*out)
     first, others = neighbours(x, y, k // 2 + 3.0)
     for _ in range(rounds):
         before = out.copy()
-        in_bands(_round, n, patches, x, y, psf_sigma, profile, first, others, before, out)
+        in_bands(
+            _round, which.size, which, patches, x, y, psf_sigma, profile, first, others, before, out
+        )
     return Measured(*out)
+
+
+def touched(x: Ints, y: Ints, changed: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """Return which points lie within ``radius`` of a changed one, those included."""
+    first, others = neighbours(x, y, radius)
+    of = np.repeat(np.arange(x.size), np.diff(first))
+    near = changed.copy()
+    near[of[changed[others]]] = True
+    return near
 
 
 def subtract(image: Floats, stars: Measured, psf_sigma: Double, profile: Double) -> None:
@@ -277,6 +292,7 @@ def _without_neighbours(
 def _round(
     k0: int,
     k1: int,
+    which: Ints,
     patches: Floats,
     px: Ints,
     py: Ints,
@@ -292,7 +308,7 @@ def _round(
     work = np.empty((size, size), np.float64)
     ring = np.empty(size * size, np.float64)
     gx = np.empty(size, np.float64)
-    for k in range(k0, k1):
+    for k in which[k0:k1]:
         s = psf[k]
         for j in range(size):
             for i in range(size):

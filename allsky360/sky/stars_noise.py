@@ -12,7 +12,7 @@ from allsky360.sky.background import Background
 
 LEVELS = 10
 QUIET_SHARE = 0.25
-TOLERANCE = 1.05
+TOLERANCE, SAME, QUIETER = 1.05, 0.99, 0.8
 ENOUGH_CELLS = 24
 QUANTILE_SCATTER = 0.62
 """Relative error of a cell's noise times the root of its pixels: 1.48 for the 15.9 % quantile of a
@@ -25,7 +25,7 @@ def without_confusion(background: Background, correlated_px: float = 1.0) -> Bac
     Photon noise is a function of the level: variance = a + b level. The quietest quarter of the
     cells of every level shows it; what other cells of the same level have on top is unresolved
     stars, structure, or an edge, which the ring around a candidate judges better than its cell.
-    Cells quieter than that line keep their own noise.
+    Cells within the scatter of that line are set on it; much quieter ones keep their own noise.
 
     Parameters
     ----------
@@ -47,10 +47,11 @@ def without_confusion(background: Background, correlated_px: float = 1.0) -> Bac
             quiet.append(float(np.quantile(variance[inside], QUIET_SHARE)))
     offset, slope = _line(np.array(at), np.array(quiet))
     scatter = QUANTILE_SCATTER / np.sqrt(background.box**2 / max(correlated_px, 1.0))
-    raised = TOLERANCE / (1.0 - 0.67 * min(scatter, 0.5))
-    expected = np.sqrt(np.maximum(offset + slope * background.level, 0.0)) * raised
-    floor = float(np.sqrt(np.min(quiet))) * raised
-    sigma = np.minimum(background.sigma, np.maximum(expected, floor))
+    at_least = float(np.sqrt(np.min(quiet)))
+    line = np.sqrt(np.maximum(offset + slope * background.level, at_least**2))
+    line /= 1.0 - 0.67 * min(scatter, 0.5)
+    sigma = np.clip(background.sigma, SAME * line, TOLERANCE * line)
+    sigma = np.where(background.sigma < QUIETER * line, background.sigma, sigma)
     return replace(background, sigma=np.asarray(sigma, np.float32))
 
 

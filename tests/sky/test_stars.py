@@ -66,9 +66,11 @@ def test_centroids_have_no_taste_for_pixel_centres() -> None:
 
 
 def test_an_empty_sky_has_no_stars() -> None:
-    rng = np.random.default_rng(3)
-    plane = (5.0 + rng.standard_normal((600, 600))).astype(np.float32)
-    assert len(find_stars(plane)) <= 1
+    found = 0
+    for seed in range(4):
+        noise = np.random.default_rng(seed).standard_normal((400, 400))
+        found += len(find_stars((5.0 + noise).astype(np.float32)))
+    assert found <= 6  # about half a peak a frame reaches 4.7 sigma by chance
     assert len(find_stars(np.zeros((100, 100), np.float32))) == 0
     assert len(find_stars(np.full((100, 100), np.nan, np.float32))) == 0
 
