@@ -27,6 +27,8 @@ from allsky360.model import Site, as_utc
 
 ENV_PREFIX = "ALLSKY360_"
 ENV_FILE = "ALLSKY360_CONFIG"
+ENV_THREADS = "ALLSKY360_THREADS"
+"""Cores one image may use, read by ``arrays.bands``; no part of the tree."""
 DEFAULT_FILE = Path("allsky360.toml")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -403,7 +405,7 @@ def load_settings(path: Path | None = None) -> Settings:
             raise SettingsError(
                 f"{file} is not valid TOML: {error}.", mend="Mend that line."
             ) from error
-    problems = explain_stray_environment(Settings, os.environ, ENV_PREFIX, {ENV_FILE})
+    problems = explain_stray_environment(Settings, os.environ, ENV_PREFIX, {ENV_FILE, ENV_THREADS})
     settings: Settings | None = None
     try:
         settings = Settings(**data)

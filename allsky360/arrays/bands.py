@@ -42,6 +42,11 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads(), thread_name_prefix="allsky360-band")
 
 
+if hasattr(os, "register_at_fork"):
+    # Threads do not survive a fork: a child that waited for its parent's would wait for ever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def in_bands(kernel: Callable[..., Any], rows: int, *arguments: Any) -> list[Any]:
     """Call ``kernel(first, last, *arguments)`` for bands of rows that cover ``0 … rows``.
 

@@ -35,7 +35,11 @@ def bit_table(values: Callable[[Doubles], Doubles]) -> NDArray[np.float32]:
 
 @compiled
 def place(value: Any) -> Any:
-    """Index of a number from ``LEAST`` to 1."""
+    """Index of a number from ``LEAST`` to 1.
+
+    Clamp with ``min(max(LEAST, value), 1)`` in this order: it takes NaN to ``LEAST``; the other
+    way round NaN stays, and its index lies far outside the table.
+    """
     return (np.float32(value).view(np.int32) - np.int32(_FIRST)) >> np.int32(_SHIFT)
 
 

@@ -64,9 +64,9 @@ def tile_curves(image: Array, curves: Array, size: int, amount: float, mask: Arr
 def _bin_of(plane: Array, bins: int) -> Array:
     xp = array_api_compat.array_namespace(plane)
     top = xp.full_like(plane, bins - 1.0)
-    return xp.astype(
-        xp.minimum(xp.maximum(plane * float(bins), xp.zeros_like(plane)), top), xp.int64
-    )
+    # Not the maximum: what is no number counts as black.
+    place = xp.where(plane > 0.0, plane * float(bins), xp.zeros_like(plane))
+    return xp.astype(xp.minimum(place, top), xp.int64)
 
 
 def _count_generic(plane: Array, mask: Array | None, size: int, bins: int) -> Array:
@@ -131,7 +131,7 @@ def _count_rows(
                 for x in range(i * size, min(w, (i + 1) * size)):
                     if masked and known[y, x] == 0:
                         continue
-                    tile[int(min(max(row[x] * scale, zero), last))] += one
+                    tile[int(min(max(zero, row[x] * scale), last))] += one
 
 
 def _bend_generic(
@@ -142,8 +142,10 @@ def _bend_generic(
     rows, columns, knots = curves.shape
     old = luminance(image)
     safe = old if mask is None else xp.where(mask, old, xp.zeros_like(old))
-    at = xp.minimum(xp.maximum(safe, xp.zeros_like(safe)), xp.ones_like(safe)) * float(knots - 1)
-    index = xp.minimum(xp.astype(at, xp.int64), xp.full_like(_bin_of(at, 1), knots - 2))
+    at = xp.minimum(xp.where(safe > 0.0, safe, xp.zeros_like(safe)), xp.ones_like(safe))
+    at = at * float(knots - 1)
+    index = xp.astype(at, xp.int64)
+    index = xp.minimum(index, xp.full_like(index, knots - 2))
     part = at - xp.astype(index, at.dtype)
     flat = xp.reshape(curves, (-1,))
 
@@ -231,7 +233,7 @@ def _bend_rows(
                 if channels == 3:
                     g, b = source[3 * x + 1], source[3 * x + 2]
                     old = kr * r + kg * g + kb * b
-                place = min(max(old, zero), one) * scale
+                place = min(max(zero, old), one) * scale
                 k = min(int(place), knots - 2)
                 part = place - np.float32(k)
                 s = (np.float32(x) + half) * step + half - np.float32(i)

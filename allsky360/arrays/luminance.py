@@ -149,7 +149,7 @@ def _bend(y0: int, y1: int, image: Floats, table: Floats, luma: Any, out: Floats
                 r, g, b = source[x, 0], source[x, 1], source[x, 2]
                 level = luma[0] * r + luma[1] * g + luma[2] * b
                 top = max(r, max(g, b))
-            position = np.sqrt(np.sqrt(min(max(level, tiny), one))) * size
+            position = np.sqrt(np.sqrt(min(max(tiny, level), one))) * size
             index = int(position)
             low = table[index]
             gain = low + (position - np.float32(index)) * (table[index + 1] - low)

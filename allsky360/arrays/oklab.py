@@ -113,9 +113,9 @@ def _scale(y0: int, y1: int, image: Floats, factor: Any, m: Any, tables: Any, ou
     for y in range(y0, y1):
         source, target = image[y], out[y]
         for x in range(width):
-            red[x] = decode[place(min(max(source[x, 0], least), one))]
-            green[x] = decode[place(min(max(source[x, 1], least), one))]
-            blue[x] = decode[place(min(max(source[x, 2], least), one))]
+            red[x] = decode[place(min(max(least, source[x, 0]), one))]
+            green[x] = decode[place(min(max(least, source[x, 1]), one))]
+            blue[x] = decode[place(min(max(least, source[x, 2]), one))]
         for x in range(width):
             r, g, b = red[x], green[x], blue[x]
             u = _cube_root(m[0] * r + m[1] * g + m[2] * b)
@@ -134,9 +134,9 @@ def _scale(y0: int, y1: int, image: Floats, factor: Any, m: Any, tables: Any, ou
             # What leaves the gamut at either end is drawn back towards grey.
             weak = max(one, up / (one - min(grey, almost)))
             share = one / max(weak, -low / max(grey, least))
-            i[x] = place(min(max(grey + share * dr, least), one))
-            j[x] = place(min(max(grey + share * dg, least), one))
-            k[x] = place(min(max(grey + share * db, least), one))
+            i[x] = place(min(max(least, grey + share * dr), one))
+            j[x] = place(min(max(least, grey + share * dg), one))
+            k[x] = place(min(max(least, grey + share * db), one))
         for x in range(width):
             target[x, 0] = encode[i[x]]
             target[x, 1] = encode[j[x]]

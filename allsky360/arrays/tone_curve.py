@@ -130,7 +130,8 @@ def _look_up(y: Array, table: Floats) -> Array:
     xp = _xp(y)
     values = on_device_of(y, table)
     last = values.shape[0] - 1
-    position = xp.sqrt(y) * last
+    # Not the maximum: what is no number has no place in the table either.
+    position = xp.sqrt(xp.where(y > 0.0, y, xp.zeros_like(y))) * last
     index = xp.astype(position, xp.int64)
     index = xp.where(index >= last, xp.full_like(index, last - 1), index)
     part = position - xp.astype(index, y.dtype)
@@ -218,9 +219,9 @@ def _curve_mono(
     for y in range(y0, y1):
         source, target = image[y], out[y]
         for x in range(source.shape[0]):
-            value = min(max((source[x, 0] - black) * inverse, least), one)
+            value = min(max(least, (source[x, 0] - black) * inverse), one)
             light = curve[place(value)]
-            target[x, 0] = srgb[place(min(max(light, least), one))]
+            target[x, 0] = srgb[place(min(max(least, light), one))]
 
 
 @compiled
@@ -252,7 +253,7 @@ def _curve_rgb(
             g[x] = source[x, 1] - black
             b[x] = source[x, 2] - black
             level[x] = luma[0] * r[x] + luma[1] * g[x] + luma[2] * b[x]
-            index[x] = place(min(max(level[x] * inverse, least), one))
+            index[x] = place(min(max(least, level[x] * inverse), one))
         for x in range(width):
             light[x] = curve[index[x]]
         for x in range(width):
@@ -263,9 +264,9 @@ def _curve_rgb(
             weak = max(one + floor2 * part * part, -low)
             weak = max(weak, light[x] * up / (one - min(light[x], almost)))
             k = light[x] / weak
-            red[x] = place(min(max(light[x] + k * dr, least), one))
-            green[x] = place(min(max(light[x] + k * dg, least), one))
-            blue[x] = place(min(max(light[x] + k * db, least), one))
+            red[x] = place(min(max(least, light[x] + k * dr), one))
+            green[x] = place(min(max(least, light[x] + k * dg), one))
+            blue[x] = place(min(max(least, light[x] + k * db), one))
         for x in range(width):
             target[x, 0] = srgb[red[x]]
             target[x, 1] = srgb[green[x]]
