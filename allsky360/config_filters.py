@@ -203,7 +203,7 @@ class SharpenSettings(DisplayFilter):
         Annotated[float, Field(ge=0, le=10)],
         Annotated[float, Field(ge=0, le=10)],
     ] = Field(
-        (0.6, 0.4, 0.0, 0.0),
+        (0.4, 0.3, 0.0, 0.0),
         description="Share of details of 1, 2, 4 and 8 pixels added (0 to 10).",
     )
     threshold: float = Field(
@@ -236,9 +236,9 @@ class ToneMapSettings(LinearFilter):
     """Local tone mapping: large brightnesses drawn together, details kept."""
 
     highlights: float = Field(
-        0.4, ge=0, le=0.9, description="Share of log brightness above the sky's taken away."
+        0.3, ge=0, le=0.9, description="Share of log brightness above the sky's taken away."
     )
-    shadows: float = Field(0.0, ge=0, le=0.9, description="The same below the sky's brightness.")
+    shadows: float = Field(0.4, ge=0, le=0.9, description="The same below the sky's brightness.")
     radius_px: float = Field(160.0, ge=16, le=1000, description="Reach of large-scale, pixels.")
 
 
@@ -269,13 +269,37 @@ class ProfilesSettings(Section):
     """Steps of each profile, in order; keywords may follow in brackets: clarity(amount=0.3)."""
 
     clear: tuple[str, ...] = Field(
-        ("stretch", "saturation"), description="A clear, moonless night."
+        (
+            "acdnr(protect_px=2)",
+            "stretch(method='ghs', intensity=1, background=0.22)",
+            "clarity",
+            "sharpen",
+            "saturation",
+        ),
+        description="A clear, moonless night.",
     )
     moonlit: tuple[str, ...] = Field(
-        ("stretch", "saturation"), description="A night with the Moon up."
+        (
+            "acdnr(protect_px=2)",
+            "tone_map",
+            "stretch(background=0.23)",
+            "clarity",
+            "sharpen",
+            "saturation",
+        ),
+        description="A night with the Moon up.",
     )
-    cloudy: tuple[str, ...] = Field(("stretch", "saturation"), description="A covered night.")
+    cloudy: tuple[str, ...] = Field(
+        (
+            "acdnr(protect_px=2)",
+            "tone_map",
+            "stretch(method='ghs', intensity=1, background=0.24)",
+            "clarity(amount=0.8)",
+            "saturation",
+        ),
+        description="A covered night.",
+    )
     day: tuple[str, ...] = Field(
-        ("stretch(background=0.45)", "saturation"),
+        ("stretch(background=0.42)", "clarity", "saturation(amount=1.4)"),
         description="Day, and the bright part of twilight.",
     )

@@ -97,7 +97,7 @@ def _highest_about(plane: Array, radius_px: int) -> Array:
     something bright that drifts into view, a cloud, raises it by and by instead of at once.
     """
     size = radius_px // 3
-    if size < 2:
+    if size < 2 or min(plane.shape) <= size:
         return highest(plane, radius_px)
     half = size // 2
     blocks = highest(plane, half)[half::size, half::size]

@@ -114,8 +114,10 @@ def render_picture(
     """
     with log.step("tone", TONE_VERSION, time_s=parameters.tone_time_s) as note:
         hints = hints or SkyHints()
+        # Under clouds the clouds are the background, and grey is right for them.
+        moonlight = hints.moonlight * (1.0 - hints.cloudiness)
         measured, offset = measure_tone(
-            frame, parameters, moonlight=hints.moonlight, star_gains=hints.star_gains
+            frame, parameters, moonlight=moonlight, star_gains=hints.star_gains
         )
         new = share_of_new(measured, tone, parameters.tone_time_s, steady=hints.dark)
         smooth = smooth_tone(measured, tone, new)

@@ -39,7 +39,7 @@ SLACK = 0.005
 def sharpen(
     image: Array,
     *,
-    gains: Sequence[float] = (0.6, 0.4, 0.0, 0.0),
+    gains: Sequence[float] = (0.4, 0.3, 0.0, 0.0),
     threshold: float = 3.0,
     overshoot: float = 0.01,
     state: State | None = None,

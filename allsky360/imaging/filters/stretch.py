@@ -49,8 +49,9 @@ BLACK_SHARE = 0.5
 BLACK_DEPTH = 2.0
 """Where the frame is flat (a pedestal nobody told us, an overcast sky), the black point lies this
 many times the sky's own range below its darkest part."""
-HEADROOM = 40.0
-"""White lies this many times the sky's height above black, unless something larger is brighter."""
+HEADROOM, DAY_HEADROOM = 40.0, 8.0
+"""White lies this many times the sky's height above black, at night and by day, unless something
+larger is brighter: stars are far above the sky, sunlit clouds a few times."""
 OVEREXPOSED_BACKGROUND = 0.85
 """Display level of a sky that is saturated: it must look overexposed."""
 
@@ -154,6 +155,7 @@ def measure_levels(
         values = (values @ np.asarray(LUMA, np.float32))[:, None]
     state: State = {"black": [], "sky": [], "white": []}
     overexposed = 0.0
+    headroom = HEADROOM * (DAY_HEADROOM / HEADROOM) ** conditions.daylight
     for plane in values.T:
         low, quarter, half, bright = (float(v) for v in np.quantile(plane, QUANTILES))
         sky = max(float(np.median(plane[(plane >= quarter) & (plane <= half)])), 1e-9)
@@ -164,7 +166,7 @@ def measure_levels(
         black = natural * max(min(black, sky - 6.0 * conditions.noise), 0.0)
         # Saturated pixels must come out white whatever the white balance.
         ceiling = 0.95 * conditions.saturation
-        white = max(1.5 * bright, min(ceiling, black + HEADROOM * (sky - black)))
+        white = max(1.5 * bright, min(ceiling, black + headroom * (sky - black)))
         white = min(white, max(ceiling * conditions.range, 1.01 * sky))
         state["black"].append(black)
         state["sky"].append(sky)
@@ -266,7 +268,7 @@ _CURVES: dict[str, Callable[[Floats, float, float, float], Floats]] = {
 
 FILTER = Filter(
     "stretch",
-    1,
+    2,
     "linear",
     stretch,
     measure_levels,

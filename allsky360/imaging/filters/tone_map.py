@@ -37,8 +37,8 @@ EDGE = 0.4
 def tone_map(
     image: Array,
     *,
-    highlights: float = 0.4,
-    shadows: float = 0.0,
+    highlights: float = 0.3,
+    shadows: float = 0.4,
     radius_px: float = 160.0,
     state: State | None = None,
     conditions: Conditions | None = None,

@@ -58,7 +58,7 @@ def test_what_the_camera_saturates_at_stays_white() -> None:
 
 def test_identity_grey_mask_and_nonsense() -> None:
     image = dome()
-    assert tone_map(image, highlights=0.0) is image
+    assert tone_map(image, highlights=0.0, shadows=0.0) is image
     out = tone_map(image)
     np.testing.assert_array_equal(out[..., 0], out[..., 2])
     mask = np.ones(image.shape[:2], bool)
