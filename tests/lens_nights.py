@@ -16,7 +16,7 @@ from allsky360.simulator.source import ExposureRequest, SensorDescription
 from allsky360.sky.lens import LensModel, fisheye
 
 SITE = Site("La Palma", 28.7606, -17.8816, 2326.0)
-WIDTH, HEIGHT = 900, 700
+WIDTH, HEIGHT = 720, 560
 CAMERA = "Sim Camera 1"
 SLUG = "sim-camera-1"
 LENS = fisheye(WIDTH, HEIGHT, rotation_deg=37.0, tilt_north_deg=0.8, tilt_east_deg=-0.5)
@@ -30,7 +30,7 @@ def moved(lens: LensModel, dx_px: float, rotation_deg: float) -> LensModel:
 
 @lru_cache(maxsize=4)
 def source(lens: LensModel, cloud_cover: float) -> SkySource:
-    sensor = SensorDescription(width=lens.width, height=lens.height, pixel_um=16.0)
+    sensor = SensorDescription(width=lens.width, height=lens.height, pixel_um=20.0)
     return SkySource(SITE, sensor, lens, cloud_cover=cloud_cover)
 
 

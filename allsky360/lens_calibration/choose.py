@@ -56,10 +56,10 @@ def choose(records: Sequence[FrameRecord], site: Site, count: int) -> list[Frame
     worth = np.where(known, np.nan_to_num(stars) / max(best, 1.0), _UNKNOWN)
     worth = worth * _darkness(dark, site)
     usable = ~known | (stars >= FEW_STARS)
-    span = max(float(times[-1] - times[0]), 1.0)
-    part = np.minimum((count * (times - times[0]) / span).astype(int), count - 1)
+    first, span = float(times.min()), max(float(np.ptp(times)), 1.0)
+    part = np.minimum((count * (times - first) / span).astype(int), count - 1)
     # Of equal worth the one in the middle of its part: neighbours in time tell the same.
-    middle = times[0] + (part + 0.5) * span / count
+    middle = first + (part + 0.5) * span / count
     off = np.abs(times - middle) * count / span
     rows: list[list[int]] = []
     for k in range(count):

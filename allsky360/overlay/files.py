@@ -17,21 +17,27 @@ from allsky360.overlay.draw import burn_in, to_png
 from allsky360.overlay.options import OverlayError
 from allsky360.overlay.scene import OverlayScene
 from allsky360.overlay.svg import to_svg
+from allsky360.sky import lens_file
 from allsky360.sky.lens import LensModel
 
 _JPEG = (".jpg", ".jpeg")
 
 
 def read_lens(path: Path) -> LensModel:
-    """Read a lens model from JSON: its fields at the top, or in a table ``lens``.
+    """Read a lens model: from a lens file, or from bare JSON of its fields.
+
+    Bare fields, for those who know their lens without solving it, stand at the top or in a table
+    ``lens``.
 
     Raises
     ------
-    OverlayError
+    OverlayError, LensFileError
         Naming file and reason.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and data.get("kind") == lens_file.KIND:
+            return lens_file.read_lens(path).lens
         fields = data.get("lens", data)
         return LensModel(**{k: fields[k] for k in LensModel.__dataclass_fields__ if k in fields})
     except OSError as error:

@@ -121,9 +121,7 @@ def test_by_hand_a_night_is_named_or_the_newest_is_taken(
     assert task_module.wanted_nights(settings, "", "2026-11-13") == [(SLUG, "2026-11-13")]
     state = run(EVENING, camera=SLUG, night="2026-11-13")
     assert "written" in state.message
-    forced = run(EVENING, night="2026-11-13", force=True)
-    assert "written on request" in forced.message
-    assert len(lens_paths(tmp_path, SLUG)) == 2
+    assert len(lens_paths(tmp_path, SLUG)) == 1
     for night in ("yesterday", "2020-01-01"):
         state = run(EVENING, night=night)
         assert state.type.value == "FAILED"
