@@ -80,6 +80,25 @@ class FlipSettings(DisplayFilter):
     vertical: bool = Field(False, description="Swap top and bottom.")
 
 
+class FuseSettings(LinearFilter):
+    """Exposure fusion, in the place of the stretch."""
+
+    background: float = Field(
+        0.20, ge=0.02, le=0.8, description="Display level of the sky in the exposure at 0 EV."
+    )
+    brightest_ev: float = Field(
+        1.0, ge=-2, le=6, description="Stops by which the brightest exposure is brighter than that."
+    )
+    step_ev: float = Field(2.0, ge=0.5, le=4, description="Stops between exposures.")
+    exposures: int = Field(4, ge=1, le=8, description="Number of exposures.")
+    contrast: float = Field(
+        0.0, ge=0, le=2, description="Power by which contrast weighs; at night it is mostly noise."
+    )
+    chroma_floor: float = Field(
+        0.1, ge=0, le=2, description="Light, as a share of the sky's, below which colour fades."
+    )
+
+
 class GradientSettings(LinearFilter):
     """Subtraction of a smooth background."""
 
@@ -250,6 +269,7 @@ class FilterSettings(Section):
     crop: CropSettings = Field(default_factory=CropSettings)
     dehaze: DehazeSettings = Field(default_factory=DehazeSettings)
     flip: FlipSettings = Field(default_factory=FlipSettings)
+    fuse: FuseSettings = Field(default_factory=FuseSettings)
     gradient: GradientSettings = Field(default_factory=GradientSettings)
     local_histogram: LocalHistogramSettings = Field(default_factory=LocalHistogramSettings)
     mask: MaskSettings = Field(default_factory=MaskSettings)

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from allsky360.config_section import DisplayFilter
 
+TO_DISPLAY = ("stretch", "fuse")
+"""Steps that make display values of linear light; a profile has one of them."""
+
 _STEP = re.compile(r"^\s*([a-z_]+)\s*(?:\((.*)\))?\s*$", re.DOTALL)
 
 
@@ -66,7 +69,7 @@ def resolve_steps(
 
 
 def check_steps(profile: str, steps: tuple[str, ...], filters: BaseModel) -> None:
-    """Refuse a profile whose steps cannot be resolved, or that has not exactly one stretch.
+    """Refuse a profile whose steps cannot be resolved, or that has not one stretch or fuse.
 
     Raises
     ------
@@ -77,16 +80,18 @@ def check_steps(profile: str, steps: tuple[str, ...], filters: BaseModel) -> Non
         names = [name for name, _ in resolve_steps(steps, filters)]
     except ValueError as error:
         raise ValueError(f"profiles.{profile}: {error}") from error
-    if names.count("stretch") != 1:
+    makers = [name for name in names if name in TO_DISPLAY]
+    if len(makers) != 1:
         raise ValueError(
-            f"profiles.{profile}: 'stretch' must stand in it exactly once; it makes display values"
-            " of linear light"
+            f"profiles.{profile}: 'stretch' must stand in it exactly once, or 'fuse' in its place;"
+            " they make display values of linear light"
         )
+    maker = makers[0]
     for number, name in enumerate(names):
         linear = not isinstance(getattr(filters, name), DisplayFilter)
-        if name != "stretch" and linear != (number < names.index("stretch")):
+        if name != maker and linear != (number < names.index(maker)):
             place = "before" if linear else "after"
-            raise ValueError(f"profiles.{profile}: '{name}' must stand {place} 'stretch'")
+            raise ValueError(f"profiles.{profile}: '{name}' must stand {place} '{maker}'")
 
 
 GEOMETRY = ("crop", "flip", "rotate")

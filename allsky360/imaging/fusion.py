@@ -86,7 +86,7 @@ def fuse(
     contrast
         Power of the contrast map, 0 to 2. On a night sky contrast is mostly noise.
     chroma_floor
-        Luminance under which colour is noise and fades.
+        Luminance of the result (linear light, white 1) under which colour is noise and fades.
     mask
         ``(H, W)`` bool, True = sky: what lies outside does not weigh in.
 
@@ -95,15 +95,21 @@ def fuse(
     Array
         Same shape, float32, sRGB code over 255.
     """
-    for name, value, low, high in (
-        ("background", background, 0.02, 0.8),
-        ("brightest_ev", brightest_ev, -2.0, 6.0),
-        ("step_ev", step_ev, 0.5, 4.0),
-        ("exposures", exposures, 1, 8),
-        ("contrast", contrast, 0.0, 2.0),
-    ):
-        if not low <= value <= high:
-            raise ValueError(f"{name} must lie between {low} and {high}, got {value}")
+    gains = gains_of(background, brightest_ev, step_ev, exposures)
+    return fuse_exposures(linear, gains, contrast=contrast, chroma_floor=chroma_floor, mask=mask)
+
+
+def fuse_exposures(
+    linear: Array,
+    gains: Sequence[float],
+    *,
+    contrast: float = 0.0,
+    chroma_floor: float = 0.0,
+    mask: Array | None = None,
+) -> Array:
+    """Fuse exposures of given gains on the square root of luminance; else as :func:`fuse`."""
+    if not 0.0 <= contrast <= 2.0:
+        raise ValueError(f"contrast must lie between 0.0 and 2.0, got {contrast}")
     luma = luminance(linear)
     means, share = masked_blocks(luma[..., None], mask, BLOCK)
     small = means[..., 0]
@@ -111,8 +117,6 @@ def fuse(
         small = extend_outward(small, share > 0)
     xp = namespace(small)
     root = xp.sqrt(xp.maximum(median3(small), xp.zeros_like(small)))
-    light = _srgb_light(background)
-    gains = [math.sqrt(light * 2.0 ** (brightest_ev - k * step_ev)) for k in range(exposures)]
     codes = [xp.minimum(gain * root, xp.ones_like(root)) for gain in gains]
     weights = _normalised([_exposed(c) * _power(_contrast(c), contrast) for c in codes])
     fused = _blend(codes, weights, _levels(root.shape))
@@ -122,7 +126,22 @@ def fuse(
     return apply_curve(shown, white=1.0, black=0.0, curve=_LINE, chroma_floor=chroma_floor)
 
 
-def _srgb_light(code: float) -> float:
+def gains_of(background: float, brightest_ev: float, step_ev: float, exposures: int) -> list[float]:
+    """Return what the square root of luminance is multiplied by in each exposure."""
+    for name, value, low, high in (
+        ("background", background, 0.02, 0.8),
+        ("brightest_ev", brightest_ev, -2.0, 6.0),
+        ("step_ev", step_ev, 0.5, 4.0),
+        ("exposures", exposures, 1, 8),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"{name} must lie between {low} and {high}, got {value}")
+    light = srgb_light(background)
+    return [math.sqrt(light * 2.0 ** (brightest_ev - k * step_ev)) for k in range(exposures)]
+
+
+def srgb_light(code: float) -> float:
+    """Return the linear light of an sRGB code over 255."""
     return code / 12.92 if code <= 0.04045 else ((code + 0.055) / 1.055) ** 2.4
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from allsky360.arrays import Array, to_host
 from allsky360.arrays.tone_curve import quantise
 from allsky360.config import Settings
+from allsky360.config_steps import TO_DISPLAY
 from allsky360.errors import AllskyError
 from allsky360.imaging.display import render_picture
 from allsky360.imaging.encode import encode_jpeg
@@ -267,7 +268,7 @@ class _FileRun:
             nonlocal count
             count += 1
             chosen = FILTERS.get(step)
-            if step != "stretch" and (chosen is None or chosen.domain == "linear"):
+            if step not in TO_DISPLAY and (chosen is None or chosen.domain == "linear"):
                 image = stretch(image)
             pixels = to_host(quantise(image))
             quality = self.settings.processing.jpeg_quality
