@@ -113,26 +113,6 @@ def test_bodies_agree_on_what_moved(rng: np.random.Generator, shape: tuple[int, 
     np.testing.assert_allclose(clipped, arrays.to_host(flags), atol=1)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_render_bodies_agree(rng: np.random.Generator, channels: int) -> None:
-    image = rng.normal(0.1, 0.1, (30, 33, channels)).astype(np.float32)
-    near = (rng.random((30, 33)) > 0.9).astype(np.uint8) * 255
-    keywords: dict[str, Any] = {
-        "offset": [0.01] * channels,
-        "gain": [1.5, 1.0, 1.3][:channels],
-        "white": 0.4,
-        "curve": np.linspace(0, 1, 1000, dtype=np.float32) ** 1.5,
-        "chroma_floor": 0.01,
-        "saturation": 1.3,
-    }
-    ours = arrays.render(image, near, **keywords)
-    theirs = arrays.render(away(image), away(near), **keywords)
-    assert ours.dtype == np.uint8
-    assert ours.shape == (30, 33, 3)
-    # The NumPy body encodes through a table of 4096 entries.
-    assert np.abs(ours.astype(int) - arrays.to_host(theirs).astype(int)).max() <= 1
-
-
 CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("median3", (1,)),
     ("median3", (2,)),
@@ -187,16 +167,6 @@ def test_gaussian_keeps_a_constant_and_its_width(rng: np.random.Generator) -> No
     assert arrays.gaussian(flat, 0.0) is flat
     assert arrays.box_mean(flat, 0) is flat
     assert arrays.block_mean(flat, 1) is flat
-
-
-def test_quantiles_on_a_subsample(rng: np.random.Generator) -> None:
-    image = rng.random((1000, 1000)).astype(np.float32)
-    found = arrays.quantiles(image, [0.1, 0.5, 0.9], samples=50_000)
-    np.testing.assert_allclose(found, [0.1, 0.5, 0.9], atol=0.01)
-    # A stride that divided the row length would see one column only.
-    columns = np.broadcast_to(np.arange(1000, dtype=np.float32), (1000, 1000))
-    assert arrays.quantiles(columns, [0.5], samples=1000)[0] == pytest.approx(500, abs=20)
-    assert arrays.quantiles(away(image[:50]), [0.5])[0] == pytest.approx(0.5, abs=0.02)
 
 
 def test_wrong_requests_are_named() -> None:

@@ -159,21 +159,6 @@ def block_mean(image: Array, size: int) -> Array:
     return _body(image, "block_mean")(image, size)
 
 
-def quantiles(image: Array, q: Sequence[float], *, samples: int = 200_000) -> list[float]:
-    """Quantiles of all values, taken on an evenly strided subsample.
-
-    One small download on a device; never a full sort.
-    """
-    xp = namespace(image)
-    flat = xp.reshape(image, (-1,))
-    stride = max(1, flat.shape[0] // samples)
-    # A stride that shares a factor with the row length would see only a few columns.
-    while stride > 1 and image.shape[-1] % stride == 0:
-        stride += 1
-    values = to_host(flat[::stride])
-    return [float(v) for v in np.quantile(values, list(q))]
-
-
 def remap(image: Array, x: Array, y: Array) -> Array:
     """Sample an image at floating positions (bilinear); outside it is 0.
 
@@ -347,53 +332,6 @@ def merge_weighted(
     return merged
 
 
-def render(
-    image: Array,
-    near_clip: Array,
-    *,
-    offset: Sequence[float],
-    gain: Sequence[float],
-    white: float,
-    curve: NDArray[np.float32],
-    chroma_floor: float,
-    saturation: float,
-) -> Array:
-    """Turn linear RGB into the 8-bit picture in one pass; see :mod:`allsky360.imaging.stretch`.
-
-    Parameters
-    ----------
-    image
-        ``(H, W, 3)`` or ``(H, W, 1)`` float32, linear.
-    near_clip
-        ``(H, W)`` uint8; 255 where colour is not to be trusted because a neighbour is saturated.
-    offset, gain
-        Per channel: ``(image - offset) * gain``.
-    white
-        Value that becomes 1.
-    curve
-        Luminance curve in linear light, sampled at evenly spaced square roots of the input.
-    chroma_floor
-        Luminance (input unit) under which colour is noise and fades.
-    saturation
-        Factor on colour differences.
-
-    Returns
-    -------
-    Array
-        ``(H, W, 3)`` uint8, sRGB.
-    """
-    return _body(image, "render")(
-        image,
-        near_clip,
-        [float(v) for v in offset],
-        [float(v) for v in gain],
-        float(white),
-        curve,
-        float(chroma_floor),
-        float(saturation),
-    )
-
-
 __all__ = [
     "Array",
     "Backend",
@@ -412,9 +350,7 @@ __all__ = [
     "namespace",
     "pyramid_down",
     "pyramid_up",
-    "quantiles",
     "remap",
-    "render",
     "repair_isolated",
     "to_device",
     "to_host",

@@ -24,12 +24,11 @@ def _xp(array: Array) -> Any:
 
 
 def on_device_of(array: Array, values: Any, dtype: str = "float32") -> Array:
-    """Bring a few host numbers to the library and device of ``array``."""
-    xp = _xp(array)
+    """Bring host numbers to the library and device of ``array``."""
     host = np.asarray(values, dtype=dtype)
-    return xp.asarray(
-        host.tolist(), dtype=getattr(xp, dtype), device=array_api_compat.device(array)
-    )
+    if isinstance(array, np.ndarray):
+        return host
+    return _xp(array).asarray(host, device=array_api_compat.device(array))
 
 
 def _clamp(x: Array, low: float, high: float) -> Array:
@@ -447,54 +446,3 @@ def interpolated(blocks: Array, shape: tuple[int, ...], size: int) -> Array:
         column = column[:, None] if axis == 0 else column[None, :]
         blocks = low + column * (high - low)
     return blocks if len(shape) == 2 else blocks[..., None]
-
-
-def render(
-    image: Array,
-    near_clip: Array,
-    offset: Sequence[float],
-    gain: Sequence[float],
-    white: float,
-    curve: Any,
-    chroma_floor: float,
-    saturation: float,
-) -> Array:
-    """White balance, luminance curve, colour scaling, gamut limit, sRGB, 8 bits."""
-    xp = _xp(image)
-    v = (image - on_device_of(image, offset)) * on_device_of(image, gain)
-    one = xp.ones_like(v[..., 0])
-    if v.shape[2] == 1:
-        luminance = v[..., 0]
-    else:
-        luminance = LUMA[0] * v[..., 0] + LUMA[1] * v[..., 1] + LUMA[2] * v[..., 2]
-    light = _curve(_clamp(luminance / white, 0.0, 1.0), curve)
-    if v.shape[2] == 1:
-        out = xp.stack([light, light, light], axis=-1)
-    else:
-        positive = xp.maximum(luminance, one * 1e-20)
-        strength = positive**2 / (positive**2 + chroma_floor**2 + 1e-30)
-        strength = saturation * strength * (1.0 - xp.astype(near_clip, v.dtype) / 255.0)
-        d = v / positive[..., None] - 1.0
-        up, low = xp.max(d, axis=-1), xp.min(d, axis=-1)
-        room = (1.0 / xp.maximum(light, one * 1e-6) - 1.0) / xp.maximum(up, one * 1e-6)
-        strength = xp.minimum(strength, room)
-        strength = xp.minimum(strength, 1.0 / xp.maximum(-low, one * 1e-6))
-        out = light[..., None] * (1.0 + strength[..., None] * d)
-    out = _clamp(out, 0.0, 1.0)
-    bent = 1.055 * out ** (1.0 / 2.4) - 0.055
-    encoded = xp.where(out <= 0.0031308, 12.92 * out, bent)
-    return xp.astype(xp.round(255.0 * encoded), xp.uint8)
-
-
-def _curve(y: Array, curve: Any) -> Array:
-    """Look a value up in a table sampled at evenly spaced square roots."""
-    xp = _xp(y)
-    table = on_device_of(y, curve)
-    n = table.shape[0]
-    position = xp.sqrt(y) * (n - 1)
-    index = _clamp(xp.astype(position, xp.int64), 0, n - 2)
-    part = position - xp.astype(index, y.dtype)
-    flat = xp.reshape(index, (-1,))
-    low = xp.reshape(xp.take(table, flat, axis=0), y.shape)
-    high = xp.reshape(xp.take(table, flat + 1, axis=0), y.shape)
-    return low + part * (high - low)

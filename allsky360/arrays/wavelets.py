@@ -12,7 +12,6 @@ No plane is reduced, so nothing rings or blocks (Holschneider et al. 1989; Starc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -81,14 +80,6 @@ def atrous(plane: Array, scales: int) -> tuple[list[Array], Array]:
         rest, detail = body(rest, level)
         details.append(detail)
     return details, rest
-
-
-def synthesis(details: Sequence[Array], residual: Array, gains: Sequence[float]) -> Array:
-    """Return ``residual + sum(gain * detail)``; all gains 1 undoes :func:`atrous`."""
-    total = residual
-    for gain, detail in zip(gains, details, strict=True):
-        total = total + (detail if gain == 1.0 else gain * detail)
-    return total
 
 
 @cache

@@ -60,22 +60,18 @@ def test_bodies_agree_and_the_sum_is_exact(shape: tuple[int, int]) -> None:
     for ours, theirs in zip([*details, rest], [*far_details, far_rest], strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, arrays.to_host(theirs), atol=2e-6)
-    np.testing.assert_allclose(wavelets.synthesis(details, rest, [1.0] * 4), plane, atol=2e-6)
+    np.testing.assert_allclose(rest + sum(details), plane, atol=2e-6)
     planes = wavelets.smooths(plane, 4)
     assert planes[0] is plane
     np.testing.assert_array_equal(planes[-1], rest)
     np.testing.assert_array_equal(planes[1] - planes[2], details[1])
 
 
-def test_a_constant_has_no_detail_and_gains_scale_detail(plane: np.ndarray) -> None:
+def test_a_constant_has_no_detail() -> None:
     details, rest = wavelets.atrous(np.full((70, 80), 3.25, np.float32), 5)
     for detail in details:
         np.testing.assert_array_equal(detail, 0.0)
     np.testing.assert_array_equal(rest, 3.25)
-    details, rest = wavelets.atrous(plane, 2)
-    np.testing.assert_allclose(
-        wavelets.synthesis(details, rest, [0.0, 2.0]), rest + 2.0 * details[1], atol=1e-6
-    )
 
 
 def test_noise_of_each_scale() -> None:
