@@ -47,6 +47,8 @@ def masked_blocks(image: Array, mask: Array | None, size: int) -> tuple[Array, A
         raise ValueError(f"the block size must be at least 1 px, got {size}")
     if mask is not None and tuple(mask.shape) != tuple(image.shape[:2]):
         raise ValueError(f"the mask is {tuple(mask.shape)}, the image {tuple(image.shape[:2])}")
+    if isinstance(mask, np.ndarray):
+        mask = on_device_of(image, mask, "bool")
     means: tuple[Array, Array] = body_for(image, cpu=_blocks_cpu, generic=_blocks_generic)(
         image, mask, size
     )

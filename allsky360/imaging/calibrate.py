@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from allsky360.arrays import Array, Backend, namespace, to_device
+from allsky360.arrays.bit_tables import srgb_decoded
 from allsky360.arrays.pedestal import above, replace_pixels
 from allsky360.errors import AllskyError
 from allsky360.imaging.master import Master, MasterMismatch, Masters
@@ -119,11 +119,5 @@ def is_display_referred(exposure: Exposure) -> bool:
     return exposure.pixels.dtype == np.uint8 and exposure.metadata.get("linear") is False
 
 
-def _srgb_decode() -> NDArray[np.float32]:
-    """Linear light times 255 of each 8-bit sRGB code (IEC 61966-2-1)."""
-    code = np.arange(256) / 255.0
-    light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
-    return (255.0 * light).astype(np.float32)
-
-
-_SRGB_TO_LINEAR = _srgb_decode()
+_SRGB_TO_LINEAR = (255.0 * srgb_decoded(np.arange(256) / 255.0)).astype(np.float32)
+"""Linear light times 255 of each 8-bit code."""

@@ -18,7 +18,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.arrays import Array, namespace
+from allsky360.arrays import Array
+from allsky360.arrays.generic import on_device_of
 from allsky360.imaging.master import Master, MasterMismatch, Masters
 from allsky360.model import Exposure
 
@@ -126,6 +127,4 @@ def _colours(plane: NDArray[np.float32], mosaic: bool) -> Iterator[NDArray[np.fl
 
 def on_device(flat: Flat, like: Array) -> Array:
     """Return the factor on the device of another array."""
-    if isinstance(like, np.ndarray):
-        return flat.factor
-    return namespace(like).asarray(flat.factor, device=like.device)
+    return on_device_of(like, flat.factor)

@@ -24,11 +24,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.arrays import Array, block_differences, box_mean, maximum3, namespace, to_host
+from allsky360.arrays.generic import on_device_of
 from allsky360.imaging.noise import NoiseModel
 
 BLOCK = 8
@@ -81,9 +81,7 @@ def keep_maps(
     difference, signal, change = block_differences(values, ratios, full=full, size=BLOCK)
     xp = namespace(difference)
     samples = _samples(values[0].shape)
-    count = xp.asarray(
-        samples.tolist(), dtype=xp.float32, device=array_api_compat.device(difference)
-    )
+    count = on_device_of(difference, samples)
     step = 2 if len(values[0].shape) == 2 else 1
     lost = []
     for k, ratio in enumerate(ratios[1:]):

@@ -22,7 +22,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.arrays import Array, namespace, to_host
+from allsky360.arrays import Array, to_host
+from allsky360.arrays.generic import on_device_of
 
 VERSION = 1
 
@@ -85,8 +86,7 @@ def remove_levels(
     frame: Array, levels: NDArray[np.float32], *, axis: Literal["rows", "columns"] = "rows"
 ) -> Array:
     """Subtract the level of each line from ``(H, W)``; a new array."""
-    xp = namespace(frame)
-    there = levels if isinstance(frame, np.ndarray) else xp.asarray(levels, device=frame.device)
+    there = on_device_of(frame, levels)
     return frame - (there[:, None] if axis == "rows" else there[None, :])
 
 

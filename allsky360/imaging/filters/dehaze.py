@@ -154,7 +154,7 @@ class _Place:
         y, x = np.mgrid[: sky.shape[0], : sky.shape[1]]
         self.distance = np.hypot(x - self.x0, y - self.y0) / self.radius
         self.angle = np.arctan2(y - self.y0, x - self.x0)
-        reach = float(self.distance[sky].max())
+        reach = max(float(self.distance[sky].max()), 1e-6)
         self.ring = np.minimum((self.distance / reach * RINGS).astype(int), RINGS - 1)
         self.ring_deg = EDGE_DEG * np.minimum((np.arange(RINGS) + 0.5) / RINGS * reach, 1.0)
         self.reach = reach

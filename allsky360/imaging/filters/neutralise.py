@@ -66,6 +66,8 @@ def measure(image: Array, *, share: float = 0.3, mask: Array | None = None) -> S
         return {"background": [0.0] * image.shape[-1]}
     low, high = np.quantile(light[blocks.sky], [min(LOW, share / 2.0), share])
     dark = blocks.sky & (light >= low) & (light <= high)
+    if not dark.any():  # so few blocks that none lies between the two
+        dark = blocks.sky
     return {"background": [float(v) for v in np.median(blocks.means[dark], axis=0)]}
 
 

@@ -78,16 +78,7 @@ def reduce_sky(image: Array, mask: Array | None) -> Blocks:
         ``(H, W)`` bool, True = sky, on the host or the image's device, or None.
     """
     size = block_size(image.shape)
-    means, share = (to_host(a) for a in masked_blocks(image, on_device(mask, image), size))
+    means, share = (to_host(a) for a in masked_blocks(image, mask, size))
     x, y = block_places(image.shape)
     sky = (share >= COVERED) & np.isfinite(means).all(axis=-1)
     return Blocks(means.astype(np.float64), sky, x, y)
-
-
-def on_device(mask: Array | None, image: Array) -> Array | None:
-    """Bring a host mask to where the image is."""
-    if mask is None or not isinstance(mask, np.ndarray) or isinstance(image, np.ndarray):
-        return mask
-    from array_api_compat import array_namespace, device
-
-    return array_namespace(image).asarray(mask, device=device(image))

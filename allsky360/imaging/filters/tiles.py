@@ -93,7 +93,7 @@ def cut_tiles(image: Array, mask: Array | None) -> Tiles:
     image
         ``(H, W, C)`` float32.
     mask
-        ``(H, W)`` bool, or None.
+        ``(H, W)`` bool, on the host or the image's device, or None.
     """
     h, w = image.shape[:2]
     step = 8
@@ -115,8 +115,10 @@ def cut_tiles(image: Array, mask: Array | None) -> Tiles:
     cut = np.s_[(h - side) // 2 : (h + side) // 2, (w - side) // 2 : (w + side) // 2]
     part = image[(*cut, ...)]
     if mask is not None:
-        xp = namespace(image)
-        part = xp.where(mask[cut][..., None], part, xp.zeros_like(part))
+        known = mask[cut]
+        if isinstance(known, np.ndarray):
+            known = on_device_of(image, known, "bool")
+        part = namespace(image).where(known[..., None], part, namespace(image).zeros_like(part))
     return Tiles((part,), side)
 
 
