@@ -18,6 +18,7 @@ from allsky360.archive import Archive, RawWriter
 from allsky360.cli import app
 from allsky360.config import Settings
 from allsky360.errors import AllskyError
+from allsky360.imaging.encode import read_facts
 from allsky360.model import Bracket, Exposure, Site
 from allsky360.processing import (
     masters_for,
@@ -253,6 +254,36 @@ def test_every_step_can_be_written_by_command(tmp_path: Path) -> None:
     record = json.loads((out / "a.json").read_text())
     made = [s["name"] for s in record["steps"] if s["parameters"].get("profile") == "cloudy"]
     assert [n.split("-", 1)[1].removesuffix(".jpg") for n in names] == ["balance", *made]
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("png", "png"), ("webp", "webp"), ("avif", "avif"), ("jpeg", "jpg")]
+)
+def test_pictures_in_other_formats(name: str, suffix: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.fits", raw(), 10.0)
+    out = tmp_path / "out"
+    run = CliRunner().invoke(
+        app, ["process", str(path), "-o", str(out), "--steps", "--format", name]
+    )
+    assert run.exit_code == 0, run.output
+    with Image.open(out / f"a.{suffix}") as picture:
+        assert picture.format == name.upper()
+        assert picture.size == (128, 96)
+        assert read_facts((out / f"a.{suffix}").read_bytes())["exposure_s"] == 10.0
+    assert (out / f"a.1-balance.{suffix}").exists()
+    assert json.loads((out / "a.json").read_text())["picture"] == f"a.{suffix}"
+
+
+def test_formats_that_cannot_be_written_are_refused_first(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = CliRunner().invoke(app, ["process", "a.fits", "-o", str(tmp_path), "--format", "gif"])
+    assert run.exit_code == 2
+    Image.init()
+    monkeypatch.delitem(Image.SAVE, "AVIF")  # an older Pillow
+    with pytest.raises(AllskyError, match="This Pillow cannot write avif"):
+        process_files([], tmp_path / "out", settings, format="avif")
+    assert not (tmp_path / "out").exists()
 
 
 def test_unknown_profile_is_refused(tmp_path: Path, settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,11 +28,15 @@ def process(
     lens: Annotated[
         Path | None, typer.Option(help="Lens file, for measuring stars, sky and clouds.")
     ] = None,
+    format: Annotated[
+        Literal["jpeg", "png", "webp", "avif"],
+        typer.Option("--format", help="Of the pictures; png is lossless."),
+    ] = "jpeg",
     steps: Annotated[
         bool, typer.Option("--steps", help="Write the picture after each of its steps too.")
     ] = False,
 ) -> None:
-    """Develop files into one JPEG and one JSON record each."""
+    """Develop files into one picture and one JSON record each."""
     from allsky360.config import load_settings
     from allsky360.processing import FileFailure, process_files
     from allsky360.sky.lens_file import read_lens
@@ -55,6 +59,7 @@ def process(
         profile=profile or None,
         every_step=steps,
         lens=read_lens(lens) if lens is not None else None,
+        format=format,
         report=say,
     )
     typer.echo(f"{len(result.done)} pictures in {out}, {len(result.failed)} failed")

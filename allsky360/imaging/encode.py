@@ -102,9 +102,21 @@ def encode(
         Image.fromarray(picture).save(out, format.upper(), exif=tags, **options[format])
     except (OSError, KeyError, ValueError) as error:
         raise EncodeError(
-            f"This Pillow cannot write {format}: {error}.", mend="Choose jpeg, or renew Pillow."
+            f"This Pillow cannot write {format}: {error}.",
+            mend="Choose jpeg, or renew Pillow (avif needs 11.3).",
         ) from error
     return Encoded(out.getvalue(), SUFFIXES[format], f"image/{format}")
+
+
+def check_format(format: PictureFormat) -> None:
+    """Refuse, before any work is done, a format that :func:`encode` could not write here.
+
+    Raises
+    ------
+    EncodeError
+        It is no such format, or this Pillow was built without it.
+    """
+    encode(np.zeros((8, 8, 3), np.uint8), format=format)
 
 
 def encode_jpeg(

@@ -16,7 +16,7 @@ from allsky360.config import Settings
 from allsky360.config_steps import TO_DISPLAY
 from allsky360.errors import AllskyError
 from allsky360.imaging.display import render_picture
-from allsky360.imaging.encode import encode_jpeg
+from allsky360.imaging.encode import SUFFIXES, PictureFormat, check_format, encode
 from allsky360.imaging.filters.registry import FILTERS
 from allsky360.imaging.filters.stretch import stretch
 from allsky360.imaging.linear import LinearFrame, linearise
@@ -75,9 +75,10 @@ def process_files(
     profile: str | None = None,
     every_step: bool = False,
     lens: LensFile | None = None,
+    format: PictureFormat = "jpeg",
     report: Callable[[FileResult | FileFailure], None] | None = None,
 ) -> FilesReport:
-    """Develop files into one JPEG and one JSON each, without any server.
+    """Develop files into one picture and one JSON each, without any server.
 
     Parameters
     ----------
@@ -97,6 +98,8 @@ def process_files(
         Write the picture after each of its steps too, as ``<name>.1-balance.jpg`` and so on.
     lens
         Lens of the camera, for measuring the sky.
+    format
+        Of the pictures: "png" is lossless, "webp" and "avif" are smaller and slower than "jpeg".
     report
         Called after each result.
 
@@ -105,6 +108,7 @@ def process_files(
     FilesReport
         A file that cannot be read is in ``failed``; the others are done all the same.
     """
+    check_format(format)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,7 +121,7 @@ def process_files(
             names = ", ".join(("auto", *parameters.profiles))
             raise AllskyError(f"There is no profile {profile!r}.", mend=f"Take one of {names}.")
         parameters = replace(parameters, profile=profile)
-    run = _FileRun(out, settings, parameters, every_step, lens, report or (lambda _: None))
+    run = _FileRun(out, settings, parameters, every_step, lens, format, report or (lambda _: None))
     pending: list[tuple[Path, int | None, Exposure]] = []
     for path in paths:
         try:
@@ -170,6 +174,7 @@ class _FileRun:
         parameters: ChainParameters,
         every_step: bool,
         lens: LensFile | None,
+        format: PictureFormat,
         report: Callable[[FileResult | FileFailure], None],
     ) -> None:
         self.out = out
@@ -178,6 +183,7 @@ class _FileRun:
         self.parameters = parameters
         self.every_step = every_step
         self.lens = lens
+        self.format = format
         self.masters = masters_for(settings)
         self.backend = backend_for(settings)
         self.site = site_or_none(settings)
@@ -226,20 +232,21 @@ class _FileRun:
             return
         self._before, self._key = Before(developed.tone, sky.memory if sky else memory), key
         scalars = developed.statistics | (sky.scalars if sky is not None else {})
-        jpeg = encode_jpeg(
+        encoded = encode(
             with_overlay(
                 developed, frame, lens, self.site, self.parameters, self.settings, scalars
             ),
+            format=self.format,
             quality=self.settings.processing.jpeg_quality,
             exposure=first,
             site=self.site,
             facts=scalars,
         )
-        path = self.out / f"{name}.jpg"
+        path = self.out / f"{name}.{encoded.suffix}"
         record = {"sources": list(sources), "picture": path.name}
         record |= provenance_of(bracket, developed, self.parameters) | sky_record(sky, lens)
         record["statistics"] = plain(scalars)
-        path.write_bytes(jpeg)
+        path.write_bytes(encoded.data)
         text = json.dumps(record, indent=1, allow_nan=False)
         (self.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         seconds = round(time.perf_counter() - begin, 3)
@@ -272,8 +279,8 @@ class _FileRun:
                 image = stretch(image)
             pixels = to_host(quantise(image))
             quality = self.settings.processing.jpeg_quality
-            path = self.out / f"{name}.{count}-{step}.jpg"
-            path.write_bytes(encode_jpeg(pixels, quality=quality))
+            path = self.out / f"{name}.{count}-{step}.{SUFFIXES[self.format]}"
+            path.write_bytes(encode(pixels, format=self.format, quality=quality).data)
 
         return write
 
