@@ -55,7 +55,9 @@ def best_backend() -> Backend:
 
 
 def to_device(array: NDArray[Any], backend: Backend) -> Array:
-    """Bring a host array to the backend's device; NumPy arrays pass through unchanged."""
+    """Bring a host array to the backend's device, contiguous and in the machine's byte order."""
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     if backend == "numpy":
         return np.ascontiguousarray(array)
     import cupy

@@ -16,13 +16,16 @@ from allsky360.arrays import Array, block_mean, to_host
 from allsky360.imaging.border import sky_mask
 from allsky360.imaging.scene import SMALL_SIDE
 
-VERSION = 1
+VERSION = 2
 
 LARGEST = 0.10
 """A pedestal is never more than this share of saturation; what looks larger is light."""
 
 DARK_SHARE = 0.3
 """Share of pixels, the darkest, that a bracket's pedestal is read from."""
+
+OPEN = 0.9
+"""Share of saturation below which these must lie: what is cut off there lies on no line."""
 
 
 def estimate_black(
@@ -44,17 +47,20 @@ def estimate_black(
     level, source
         ADU, and "bracket", "border" or "unknown" (then 0).
     """
-    longest, shortest = (exposure_s.index(choose(exposure_s)) for choose in (max, min))
-    ratio = exposure_s[shortest] / exposure_s[longest] if exposure_s[longest] > 0 else 1.0
-    level, source = None, "unknown"
-    if ratio <= 0.5:
-        level, source = (
-            _from_pair(_sample(frames[longest]), _sample(frames[shortest]), ratio),
-            "bracket",
-        )
+    order = sorted(range(len(frames)), key=lambda k: -exposure_s[k])
+    shortest = order[-1]
+    for k in order:
+        long = _sample(frames[k])
+        dark = np.quantile(long, DARK_SHARE)
+        if dark < OPEN * full_adu:
+            break
     else:
-        level = _from_border(frames[longest])
-        source = "border" if level is not None else source
+        return 0.0, "unknown"
+    ratio = exposure_s[shortest] / exposure_s[k] if exposure_s[k] > 0 else 1.0
+    if ratio <= 0.5:
+        level, source = _from_pair(long, _sample(frames[shortest]), ratio, dark), "bracket"
+    else:
+        level, source = _from_border(frames[k]), "border"
     if level is None or not 0.0 < level < LARGEST * full_adu:
         return 0.0, "unknown"
     return level, source
@@ -65,9 +71,12 @@ def _sample(frame: Array) -> NDArray[np.float32]:
     return to_host(frame[::5, ::5]).reshape(-1)
 
 
-def _from_pair(long: NDArray[np.float32], short: NDArray[np.float32], ratio: float) -> float | None:
-    dark = long <= np.quantile(long, DARK_SHARE)
-    values = np.sort((short[dark] - ratio * long[dark]) / (1.0 - ratio))
+def _from_pair(
+    long: NDArray[np.float32], short: NDArray[np.float32], ratio: float, dark: float
+) -> float | None:
+    """Continue the line through two exposures to time 0, where the long one is at most ``dark``."""
+    chosen = long <= dark
+    values = np.sort((short[chosen] - ratio * long[chosen]) / (1.0 - ratio))
     quarter = values.size // 4
     # The mean of the middle half: robust, and finer than the converter's step.
     middle = values[quarter : values.size - quarter]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -85,6 +86,32 @@ def test_a_master_that_fits_one_exposure_only_leaves_no_pedestal_in_the_others(
     assert any("no bias" in w for w in log.warnings)
     assert np.median(frame.image) == pytest.approx(3000 / (65535 - LEVEL), rel=0.01)
     assert frame.numbers["ratio_error"] < 0.05
+
+
+@pytest.mark.parametrize("level", [0.0, 600.0])
+def test_overexposed_exposures_tell_no_pedestal(level: float) -> None:
+    """The longest is saturated everywhere; its line would begin far above the truth."""
+    rng = np.random.default_rng(2)
+    light = rng.uniform(8000, 9000, (H, W))
+    shots = [
+        Exposure(np.minimum(rng.poisson(light * t) + level, 65535).astype(np.uint16), None, WHEN, t)
+        for t in (10.0, 2.5, 0.6)
+    ]
+    frame, log = linear(Bracket(tuple(shots)))
+    (found,) = [s.parameters["level_adu"] for s in log.steps if s.name == "black-level"]
+    assert found == pytest.approx(level, abs=30)
+    assert frame.numbers["ratio_error"] < 0.02
+    # Nothing but saturation: nothing is told.
+    _, log = linear(Bracket(tuple(shots[:1])))
+    assert [s.parameters["source"] for s in log.steps if s.name == "black-level"] == ["unknown"]
+
+
+def test_foreign_byte_order_is_read() -> None:
+    ours = bracket(10.0)
+    shot = ours.exposures[0]
+    swapped = replace(shot, pixels=shot.pixels.astype(">u2"))
+    theirs, _ = linear(Bracket((swapped,)))
+    assert np.array_equal(linear(ours)[0].image, theirs.image)
 
 
 @pytest.mark.parametrize("times", [(0.0, 0.0), (10.0, 0.0)])

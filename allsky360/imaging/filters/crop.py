@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from allsky360.arrays import Array
+from allsky360.errors import AllskyError
 from allsky360.imaging.filters.filter import Filter
 from allsky360.imaging.filters.flip import contiguous
 from allsky360.imaging.filters.geometry import Affine, Shape
+
+
+class CropError(AllskyError, ValueError):
+    """The rectangle lies outside the image."""
 
 
 def crop(
@@ -34,7 +39,7 @@ def crop(
 
     Raises
     ------
-    ValueError
+    CropError
         The rectangle lies outside the image.
     """
     x0, y0, x1, y1 = _edges(image.shape, left, top, width, height)
@@ -81,9 +86,10 @@ def _edges(
 ) -> tuple[int, int, int, int]:
     h, w = shape[:2]
     if not 0 <= left < w or not 0 <= top < h or width < 0 or height < 0:
-        raise ValueError(
+        raise CropError(
             f"crop: left {left}, top {top}, width {width}, height {height} is no part of an image"
-            f" of {w}x{h}"
+            f" of {w}x{h}.",
+            mend="Mend filters.crop, or the crop of the profile's steps.",
         )
     return left, top, min(w, left + width) if width else w, min(h, top + height) if height else h
 
