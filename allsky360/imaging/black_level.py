@@ -51,7 +51,7 @@ def estimate_black(
     shortest = order[-1]
     for k in order:
         long = _sample(frames[k])
-        dark = np.quantile(long, DARK_SHARE)
+        dark = float(np.quantile(long, DARK_SHARE))
         if dark < OPEN * full_adu:
             break
     else:

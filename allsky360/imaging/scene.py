@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +41,11 @@ class Scene:
     background: tuple[float, ...]
 
 
-def luminance_of(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rec. 709 luminance of ``(…, C)``; mono is its own."""
+def luminance_of(image: NDArray[Any]) -> NDArray[Any]:
+    """Rec. 709 luminance of ``(…, C)`` on the host, in its type; mono is its own."""
     if image.shape[-1] == 1:
         return image[..., 0]
-    return np.asarray(image @ np.asarray(LUMA, dtype=np.float32))
+    return np.asarray(image @ np.asarray(LUMA, dtype=image.dtype))
 
 
 def survey(linear: Array) -> Scene:

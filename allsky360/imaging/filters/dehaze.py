@@ -46,9 +46,10 @@ from numpy.typing import NDArray
 
 from allsky360.arrays import Array
 from allsky360.arrays.blocks import scale_and_shift
-from allsky360.arrays.generic import LUMA, on_device_of
+from allsky360.arrays.generic import on_device_of
 from allsky360.imaging.filters.filter import Filter, State
 from allsky360.imaging.filters.sky_model import Blocks, block_size, reduce_sky
+from allsky360.imaging.scene import luminance_of
 
 Floats = NDArray[np.float64]
 
@@ -107,7 +108,7 @@ def dehaze(
     channels = background.shape[-1]
     natural = np.asarray(state["natural"]).reshape(RINGS, channels)
     veil = _veil(blocks, place, background, natural)
-    thickness = _light(veil) / max(state["airlight"][0], 1e-9)
+    thickness = luminance_of(veil) / max(state["airlight"][0], 1e-9)
     transmission = np.maximum(1.0 - opacity * thickness, LEAST)
     extra = amount * (1.0 / transmission - 1.0)
     offset = -amount * veil - extra[..., None] * background
@@ -190,11 +191,6 @@ def _spread(plane: NDArray[np.float32], sky: NDArray[np.bool_], radius: int) -> 
     return result
 
 
-def _light(planes: Floats) -> Floats:
-    """Luminance of ``(…, C)``."""
-    return planes[..., 0] if planes.shape[-1] == 1 else np.asarray(planes @ np.asarray(LUMA))
-
-
 def _level(blocks: Blocks, place: _Place, background: Floats) -> Floats:
     """``(C,)`` natural sky near the zenith."""
     zenith = blocks.sky & (place.distance * EDGE_DEG < ZENITH)
@@ -204,14 +200,14 @@ def _level(blocks: Blocks, place: _Place, background: Floats) -> Floats:
 
 def _usable(blocks: Blocks, place: _Place, background: Floats) -> NDArray[np.bool_]:
     """Blocks of sky that neither are nor touch an obstacle."""
-    least = OBSTACLE * float(_light(_level(blocks, place, background)[None])[0])
-    dark = blocks.sky & ((blocks.luminance < least) | (_light(background) < least))
+    least = OBSTACLE * float(luminance_of(_level(blocks, place, background)[None])[0])
+    dark = blocks.sky & ((blocks.luminance < least) | (luminance_of(background) < least))
     near = cv2.dilate(dark.astype(np.uint8), np.ones((3, 3), np.uint8))
     return np.asarray(blocks.sky & (near == 0))
 
 
 def _measure(blocks: Blocks, place: _Place, background: Floats) -> State:
-    light = _light(background)
+    light = luminance_of(background)
     usable = _usable(blocks, place, background)
     level = _level(blocks, place, background)
     # Past its highest point the bound stays: so near the horizon a degree matters too much.
@@ -260,7 +256,7 @@ def _veil(blocks: Blocks, place: _Place, background: Floats, natural: Floats) ->
         flat = np.minimum(cv2.GaussianBlur(flat, (0, 0), blur), excess)
         planes.append(cv2.GaussianBlur(flat, (0, 0), 1.0))
     veil = np.stack(planes, axis=-1).astype(np.float64)
-    light = _light(background)
+    light = luminance_of(background)
     guide = np.where(blocks.sky, np.minimum(blocks.luminance, light), light)
     share = _guided(usable.astype(np.float32), guide.astype(np.float32), 3)
     return veil * np.where(blocks.sky, np.clip(share, 0.0, 1.0), 1.0)[..., None]

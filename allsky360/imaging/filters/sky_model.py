@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from allsky360.arrays import Array, to_host
 from allsky360.arrays.blocks import masked_blocks
-from allsky360.arrays.generic import LUMA
+from allsky360.imaging.scene import luminance_of
 
 Floats = NDArray[np.float64]
 
@@ -62,9 +62,7 @@ class Blocks:
     @property
     def luminance(self) -> Floats:
         """``(h, w)`` Rec. 709 luminance; mono is its own."""
-        if self.means.shape[-1] == 1:
-            return self.means[..., 0]
-        return np.asarray(self.means @ np.asarray(LUMA))
+        return luminance_of(self.means)
 
 
 def reduce_sky(image: Array, mask: Array | None) -> Blocks:

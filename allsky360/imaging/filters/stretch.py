@@ -33,9 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.arrays import Array, block_mean, namespace, to_host
-from allsky360.arrays.generic import LUMA
+from allsky360.arrays.bit_tables import srgb_decoded
 from allsky360.arrays.tone_curve import apply_curve
 from allsky360.imaging.filters.filter import Conditions, Filter, State
+from allsky360.imaging.scene import luminance_of
 
 Method = Literal["asinh", "mtf", "ghs", "reinhard", "linear"]
 Floats = NDArray[np.float64]
@@ -152,7 +153,7 @@ def measure_levels(
         values = small[inside[: small.shape[0], : small.shape[1]]]
         values = values if values.shape[0] else small.reshape(-1, small.shape[2])
     if linked and values.shape[1] == 3:
-        values = (values @ np.asarray(LUMA, np.float32))[:, None]
+        values = luminance_of(values)[:, None]
     state: State = {"black": [], "sky": [], "white": []}
     overexposed = 0.0
     headroom = HEADROOM * (DAY_HEADROOM / HEADROOM) ** conditions.daylight
@@ -206,8 +207,7 @@ def luminance_curve(
         curve = _CURVES[method]
         knob = _solve(lambda k: float(curve(np.asarray([sky]), k, sky, intensity)[0]), target)
         code = curve(x, knob, sky, intensity)
-    light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
-    return np.clip(light, 0.0, 1.0).astype(np.float32)
+    return np.clip(srgb_decoded(code), 0.0, 1.0).astype(np.float32)
 
 
 def _solve(level: Callable[[float], float], target: float) -> float:
