@@ -22,7 +22,7 @@ from allsky360.lens_calibration.words import file_lines, history_lines, report_m
 from allsky360.lenses import content_of, current_lens, lens_folder, lens_paths, save_lens
 from allsky360.model import Bracket, Exposure, Site
 from allsky360.sky.lens_drift import LensDrift
-from allsky360.sky.solve import LensSolution, solve_lens
+from allsky360.sky.solve import LensNotSolved, LensSolution, solve_lens
 from tests.lens_nights import CAMERA, LENS, SITE, SLUG, hours, moved, settings_for, store
 from tests.sky.lens_cases import error_px, found_stars
 
@@ -303,3 +303,19 @@ def test_the_history_survives_damage(tmp_path: Path, caplog: pytest.LogCaptureFi
         assert "begun anew" in caplog.text
     note_night(tmp_path, "cam", entries[0])
     assert len(json.loads(path.read_text())["nights"]) == 1
+
+
+def test_only_the_best_frame_is_asked_why_it_cannot_be_solved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path, [EVENING])
+    asked: list[bool] = []
+
+    def refuse(*_: object, explain_failure: bool, **__: object) -> LensSolution:
+        asked.append(explain_failure)
+        raise LensNotSolved("wrong-time" if explain_failure else "no-match", "an hour late.")
+
+    monkeypatch.setattr(night_module, "solve_lens", refuse)
+    report = calibrated(tmp_path, NIGHT)
+    assert asked == [False, True]
+    assert (report.entry.reason, report.entry.message) == ("wrong-time", "an hour late.")
