@@ -32,7 +32,9 @@ def parse_step(text: str) -> tuple[str, dict[str, Any]]:
     plain = re.sub(r"\btrue\b", "True", re.sub(r"\bfalse\b", "False", inside))
     try:
         call = ast.parse(f"f({plain})", mode="eval").body
-        assert isinstance(call, ast.Call)
+        # "a(b=1)(c=2)" and "a(b=1)+(2)" are calls too, or hold one.
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            raise ValueError
         if call.args or any(k.arg is None for k in call.keywords):
             raise ValueError
         return name, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}

@@ -143,6 +143,8 @@ def test_a_profile_that_cannot_work_is_refused(tmp_path: Path) -> None:
         ('["scnr(amount", "stretch"]', "is not a step"),
         ('["scnr(0.5)", "stretch"]', "name=value"),
         ('["scnr(amount=open(1))", "stretch"]', "name=value"),
+        ('["scnr(amount=1)(amount=0)", "stretch"]', "name=value"),
+        ('["scnr(amount=1)+(1)", "stretch"]', "name=value"),
         ('["stretch", "scnr"]', "'scnr' must stand before 'stretch'"),
         ('["stretch", "flip(horizontal=true)"]', "do not crop, flip and rotate alike"),
     ):

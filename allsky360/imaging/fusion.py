@@ -38,6 +38,7 @@ from allsky360.arrays import (
     pyramid_down,
     pyramid_up,
 )
+from allsky360.arrays.bit_tables import srgb_decoded
 from allsky360.arrays.blocks import masked_blocks
 from allsky360.arrays.fusing import mix_exposures
 from allsky360.arrays.luminance import luminance, with_luminance
@@ -142,7 +143,7 @@ def gains_of(background: float, brightest_ev: float, step_ev: float, exposures: 
 
 def srgb_light(code: float) -> float:
     """Return the linear light of an sRGB code over 255."""
-    return code / 12.92 if code <= 0.04045 else ((code + 0.055) / 1.055) ** 2.4
+    return float(srgb_decoded(np.asarray(code)))
 
 
 def fuse_pictures(
