@@ -66,8 +66,11 @@ def in_bands(kernel: Callable[..., Any], rows: int, *arguments: Any) -> list[Any
     count = min(threads(), rows // SMALL)
     if count < 2:
         return [kernel(0, rows, *arguments)]
-    # The first call compiles; numba's compiler lock makes the others wait for it.
     edges = [rows * k // count for k in range(count + 1)]
+    if not kernel.signatures:  # type: ignore[attr-defined]
+        # The first call compiles, here: threads that compile the same thing at once only wait.
+        whole = [kernel(edges[0], edges[1], *arguments)]
+        return whole + [kernel(edges[k], edges[k + 1], *arguments) for k in range(1, count)]
     jobs = [_pool().submit(kernel, edges[k], edges[k + 1], *arguments) for k in range(1, count)]
     first = kernel(edges[0], edges[1], *arguments)
     return [first, *(job.result() for job in jobs)]
