@@ -74,6 +74,13 @@ def flatten(plane: Array, level: Floats, box: int, mask: Array | None = None) ->
     return body_for(plane, cpu=_flatten_cpu, generic=_flatten_generic)(plane, level, box, mask)
 
 
+def over_noise(image: Array, sigma: Floats, box: int) -> Array:
+    """Return an image over a coarse noise (bilinear), ``sigma`` as ``level`` in :func:`flatten`."""
+    if isinstance(image, np.ndarray):
+        return image / np.maximum(enlarge(sigma, box, image.shape), np.float32(1e-30))
+    return image / _enlarged_on_device(image, np.maximum(sigma, 1e-30), box)
+
+
 def local_maxima(image: Array, sigma: Floats, box: int, threshold: float) -> tuple[Ints, Ints]:
     """Return column and row (host) of pixels above their neighbours and ``threshold`` x sigma.
 
@@ -142,21 +149,14 @@ def _cells_cpu(
     out = np.full((3, gh, gw), np.nan, np.float32)
     use = np.ones((1, 1), np.bool_) if mask is None else np.ascontiguousarray(mask, np.bool_)
     plane = np.ascontiguousarray(plane, np.float32)
-    # Bands of at least 64 rows are cut in pixels; cells must not be.
-    rows = np.arange(gh)
-
-    def work(y0: int, y1: int) -> None:
-        low, high = np.searchsorted(rows * box, [y0, y1])
-        _cells(int(low), int(high), plane, use, mask is not None, box, step, out)
-
-    in_bands(work, h)
+    in_bands(_cells, h, plane, use, mask is not None, box, step, out)
     return out[0], out[1], out[2]
 
 
 @compiled
 def _cells(
-    j0: int,
-    j1: int,
+    y0: int,
+    y1: int,
     plane: Floats,
     mask: NDArray[np.bool_],
     masked: bool,
@@ -166,7 +166,8 @@ def _cells(
 ) -> None:
     h, w = plane.shape
     values = np.empty(box * box, np.float32)
-    for j in range(j0, j1):
+    # Bands are cut in pixels: a cell belongs to the band in which it begins.
+    for j in range((y0 + box - 1) // box, (y1 + box - 1) // box):
         for i in range(out.shape[2]):
             n = total = 0
             for y in range(j * box, min((j + 1) * box, h), step):

@@ -95,10 +95,10 @@ def background_and_noise(
     )
 
 
-def noise_on_grid(flat: Array, box: int) -> Floats:
+def noise_on_grid(flat: Array, box: int, mask: Array | None = None) -> Floats:
     """Return the noise of a plane without background, ``(gh, gw)`` float32 on the host."""
-    _, sigma, _ = _statistics(flat, None, box)
-    return _completed(sigma, np.isfinite(sigma))
+    _, sigma, share = _statistics(flat, mask, box)
+    return _completed(sigma, np.isfinite(sigma) & (share > 0.1))
 
 
 def _statistics(plane: Array, mask: Array | None, box: int) -> tuple[Floats, Floats, Floats]:
