@@ -302,7 +302,7 @@ class ProfilesSettings(Section):
         (
             "acdnr(protect_px=2)",
             "tone_map",
-            "stretch(background=0.23)",
+            "stretch(method='ghs', intensity=1, background=0.22)",
             "clarity",
             "sharpen",
             "saturation",
@@ -314,12 +314,12 @@ class ProfilesSettings(Section):
             "acdnr(protect_px=2)",
             "tone_map",
             "stretch(method='ghs', intensity=1, background=0.24)",
-            "clarity(amount=0.8)",
+            "clarity(amount=0.7)",
             "saturation",
         ),
         description="A covered night.",
     )
     day: tuple[str, ...] = Field(
-        ("stretch(background=0.42)", "clarity", "saturation(amount=1.4)"),
+        ("stretch(background=0.42)", "local_histogram", "clarity", "saturation"),
         description="Day, and the bright part of twilight.",
     )

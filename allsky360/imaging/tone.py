@@ -34,8 +34,9 @@ FORGET_S = 900.0
 NEAR = 0.5
 """Distance of the sky from the tone, in e-folds, from which the tone hurries after it."""
 
-SLEW = 0.004
-"""Largest change of the tone from frame to frame at night, e-folds: 0.3 % in the picture."""
+SLEW = 0.003
+"""Largest change of the tone from frame to frame at night, e-folds: 0.25 % in the picture; the
+local filters may add as much."""
 
 LOST = 2.5
 """Distance, in e-folds, that no cloud and no Moon makes: the tone belongs to another sky."""

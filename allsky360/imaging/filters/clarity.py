@@ -30,7 +30,7 @@ from allsky360.imaging.filters.extend import extend_outward
 from allsky360.imaging.filters.filter import Filter, State
 from allsky360.imaging.filters.picture_noise import block_sigma
 
-EDGE = 0.12
+EDGE = 0.06
 """Standard deviation, in codes, from which a window holds an edge."""
 
 SHADOWS, HIGHLIGHTS = (0.0, 0.12), (0.98, 0.70)
@@ -114,7 +114,7 @@ def _rise(x: Array, start: float, end: float) -> Array:
 
 FILTER = Filter(
     "clarity",
-    1,
+    2,
     "display",
     clarity,
     measure=measure,

@@ -104,4 +104,4 @@ def _coarse(plane: Array, gains: Sequence[float], least: Sequence[float]) -> Arr
     return within_range(want, half, COARSE_REACH, SLACK)
 
 
-FILTER = Filter("sharpen", 1, "display", sharpen, measure=measure)
+FILTER = Filter("sharpen", 2, "display", sharpen, measure=measure)

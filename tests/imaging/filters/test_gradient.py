@@ -111,3 +111,17 @@ def test_devices_agree() -> None:
     found = measure(away(image), mask=mask)
     for key, values in measure(image, mask=mask).items():
         np.testing.assert_allclose(found[key], values, atol=1e-4)
+
+
+def test_beyond_the_image_circle_it_stays_dark() -> None:
+    sky, slope, mask = scene()
+    dark = np.where(mask[..., None], sky + slope, 0.0).astype(np.float32)
+    state = measure(dark, mask=mask)
+    out = gradient(dark, state=state)
+    corner = (slice(0, 60), slice(0, 60))
+    assert not mask[corner].any()
+    np.testing.assert_allclose(out[corner], 0.0, atol=1e-6)
+    away_from_edge = np.s_[200:320, 250:450]
+    np.testing.assert_allclose(
+        out[away_from_edge], gradient(dark, state=state, mask=mask)[away_from_edge], atol=1e-6
+    )
