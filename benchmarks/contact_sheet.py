@@ -2,8 +2,9 @@
 
 One PNG a filter and group of frames: the whole frame without and with the filter, and places of it
 at 100 %, without and with. "Without" is the plain chain (stretch and a little colour), the same for
-all; each filter has its default settings. The presets are shown beside the plain chain, and beside
-what most cameras' software does: the same frame brought to 8 bits first and improved there.
+all; each filter has its default settings, the stretch its other curve, ghs. The presets are shown
+beside the plain chain, and beside what a simple camera program makes: the same frame brought to 8
+bits first and improved there.
 
 Run: python -m benchmarks.contact_sheet --out DIR [--data ../shared/data] [--only acdnr,clear]
 """
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,7 +34,7 @@ from benchmarks.looks import Look, real, simulated
 
 Bytes = NDArray[np.uint8]
 
-PLAIN = ("stretch", "saturation")
+PLAIN = ("stretch(background=0.2)", "saturation")
 PLAIN_DAY = ("stretch(background=0.45)", "saturation")
 STEPS = {
     "crop": "crop(left=200, top=100, width=900, height=700)",
@@ -57,11 +59,11 @@ class Kitchen:
         self.parameters = parameters_from(settings)
         self.frame = linearise(self.look.bracket, self.parameters, StepLog())
 
-    def picture(self, steps: tuple[str, ...]) -> Bytes:
-        """Picture by these steps."""
+    def picture(self, steps: tuple[str, ...], **changes: Any) -> Bytes:
+        """Picture by these steps, with other parameters of the display branch where given."""
         resolved = resolve_steps(steps, Settings().processing.filters)
         name = self.look.profile
-        parameters = replace(self.parameters, profile=name, profiles={name: resolved})
+        parameters = replace(self.parameters, profile=name, profiles={name: resolved}, **changes)
         shown = render_picture(self.frame, parameters, StepLog(), hints=self.look.hints)
         return np.asarray(shown.pixels)
 
@@ -73,9 +75,13 @@ class Kitchen:
 def with_filter(plain: tuple[str, ...], name: str) -> tuple[str, ...]:
     """Put a filter where it belongs among the plain steps."""
     step = STEPS.get(name, name)
-    if name in ("stretch", "saturation"):
-        others = tuple(s for s in plain if not s.startswith(name))
-        return (plain[0], "saturation(amount=2)") if name == "saturation" else (*others,)
+    if name == "saturation":
+        return (plain[0], "saturation(amount=2)")
+    if name == "stretch":
+        return (plain[0].replace("stretch(", "stretch(method='ghs', "), *plain[1:])
+    if name == "fuse":
+        level = ", background=0.45" if "0.45" in plain[0] else ""
+        return (f"fuse(brightest_ev=1{level})", *plain[1:])
     return (step, *plain) if FILTERS[name].domain == "linear" else (plain[0], step, *plain[1:])
 
 
@@ -160,7 +166,7 @@ def sheets(kitchens: list[Kitchen], out: Path, group: str, only: list[str]) -> N
     """Write the sheets of one group of frames."""
     plain = [k.picture(k.plain()) for k in kitchens]
     for name in sorted(FILTERS):
-        if name == "stretch" or (only and name not in only):
+        if only and name not in only:
             continue
         rows = []
         for kitchen, before in zip(kitchens, plain, strict=True):
