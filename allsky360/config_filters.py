@@ -314,7 +314,7 @@ class ProfilesSettings(Section):
             "acdnr(protect_px=2)",
             "tone_map",
             "stretch(method='ghs', intensity=1, background=0.24)",
-            "clarity(amount=0.7)",
+            "clarity(amount=0.6)",
             "saturation",
         ),
         description="A covered night.",

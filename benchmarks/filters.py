@@ -114,16 +114,27 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "crop": {"left": 100, "top": 100, "width": 2000, "height": 1900},
     "rotate": {"angle_deg": 30.0},
     "flip": {"horizontal": True},
+    "mask": {"shape": "circle", "soft_px": 8.0},
 }
 """Keywords for filters that do nothing by default."""
 
 
-def chain_rows(size: tuple[int, int], copy_s: float, runs: int, backend: Any) -> list[Row]:
-    """Time the default night chain, mosaic in memory to 8-bit picture in memory."""
+def chain_rows(
+    size: tuple[int, int], copy_s: float, runs: int, backend: Any
+) -> tuple[list[Row], dict[str, dict[str, float]]]:
+    """Time the default night chain, mosaic in memory to 8-bit picture in memory.
+
+    Returns
+    -------
+    rows, steps
+        The chains, and the two steps of the front end that have a predecessor; milliseconds of
+        every step of each chain.
+    """
     parameters: ChainParameters = parameters_from(
         Settings(camera={"black_level_adu": 500.0})  # type: ignore[arg-type]
     )
-    rows = []
+    rows: list[Row] = []
+    shown: dict[str, dict[str, float]] = {}
     for count in (1, 5):
         bracket: Bracket = bracket_of(size, count)
         steps: dict[str, list[float]] = {}
@@ -139,10 +150,14 @@ def chain_rows(size: tuple[int, int], copy_s: float, runs: int, backend: Any) ->
         good = copies <= CHAIN_MARK_COPIES if count == 5 else None
         rows.append(Row(name, 1000 * seconds, copies, 0.0, None, "", None, good))
         print(line(rows[-1]), flush=True)
-        for step, times in steps.items():
-            ms = 1000 * min(times)
+        shown[name] = {step: 1000 * min(times) for step, times in steps.items()}
+        for step, ms in shown[name].items():
             print(f"    {step:<22}{ms:9.1f} ms{ms / 1000 / copy_s:8.1f} copies")
-    return rows
+    frame_bytes = 12 * size[0] * size[1]
+    for step in ("hdr-merge", "debayer"):
+        rows.append(measure(step, shown[name][step] / 1000, copy_s, frame_bytes))
+        print(line(rows[-1]), flush=True)
+    return rows, shown
 
 
 def line(row: Row) -> str:
@@ -179,7 +194,7 @@ def main() -> int:
     copy_s = best(copy, 9, options.backend)
     where = device_name(options.backend)
     print(f"{width}x{height}, {where}: one copy = {1000 * copy_s:.2f} ms")
-    rows = chain_rows((width, height), copy_s, options.runs, options.backend)
+    rows, steps = chain_rows((width, height), copy_s, options.runs, options.backend)
     chain_peak = peak_gib()
     print(f"peak memory of the process, interpreter and libraries included: {chain_peak:.2f} GiB")
     if not options.chain_only:
@@ -197,6 +212,7 @@ def main() -> int:
             "numpy": np.__version__,
             "peak_gib": chain_peak,
             "rows": [asdict(r) for r in rows],
+            "steps_ms": steps,
         }
         options.json.write_text(json.dumps(record, indent=1) + "\n")
     return 1 if any(r.good is False for r in rows) else 0
