@@ -55,6 +55,7 @@ FEW_STARS = 200
 MOST_STARS = 2000
 HELD_OUT_EVERY, HELD_OUT_EVERY_OF_FEW, OF_FEW_BELOW = 5, 3, 100
 MAX_TILT_DEG = 6.0
+_ALONE_PX = 5.0  # two stars' images are one blob within this
 _EXTINCTION = 0.25  # mag per airmass, good enough to sort by
 # Found stars, catalogue stars per field, step of the focal length, turns of the vote's grid.
 _VOTERS = ((60, 70, 1.03, 144), (110, 120, 1.03, 144))
@@ -114,7 +115,8 @@ class LensSolution:
     rms_px
         Of the fitted stars' residuals.
     evidence
-        The held-out stars' verdict: residuals by altitude, chance rate, odds.
+        The held-out stars' verdict: residuals by altitude, chance rate, odds. Held-out stars have
+        no other found point within 5 px, so that each is independent; blends are not among them.
     free
         Names of the parameters that were fitted; the others were held at zero.
     covariance
@@ -234,7 +236,21 @@ def _usable(stars: StarTable, width: int, height: int) -> _Frame:
     order = order[np.argsort(-flux[order], kind="stable")][:MOST_STARS]
     every = HELD_OUT_EVERY if order.size >= OF_FEW_BELOW else HELD_OUT_EVERY_OF_FEW
     held = np.arange(order.size) % every == every - 1
+    held &= _alone(x[order], y[order])
     return _Frame(x[order], y[order], held, width, height)
+
+
+def _alone(x: Float, y: Float) -> NDArray[np.bool_]:
+    """Say which points have no other near: only those are independent evidence.
+
+    Pieces of one blob (a split hot cluster, a trail, glare) lie side by side. A fit drawn to one
+    would be confirmed by the next, though nothing but chance brought it there.
+    """
+    if x.size < 2:
+        return np.ones(x.size, dtype=np.bool_)
+    distance = np.hypot(x[:, None] - x, y[:, None] - y)
+    np.fill_diagonal(distance, np.inf)
+    return np.asarray(distance.min(axis=1) >= _ALONE_PX)
 
 
 def _sky(frame: _Frame, site: Site, when: datetime) -> Field:

@@ -103,6 +103,18 @@ def test_held_out_stars_never_move_the_fit():
     assert error_px(lens, good.lens).max() < 0.5
 
 
+def test_pieces_of_a_blob_do_not_vouch_for_each_other():
+    """Split blobs put near-copies of fitted points among the held-out ones; those do not count."""
+    lens = fisheye(1600, 1100)
+    stars = found_stars(lens, TENERIFE, DARK, np.random.default_rng(11), count=200, false=0.0)
+    rng = np.random.default_rng(12)
+    copies = [np.repeat(v, 3) + rng.normal(0, 0.3, 3 * v.size) for v in (stars.x, stars.y)]
+    tripled = Stars(copies[0], copies[1], np.repeat(stars.flux, 3))
+    with pytest.raises(LensNotSolved):
+        solved(tripled, lens, hint=lens, focal_range_px=NEAR, explain_failure=False)
+    assert solved(stars, lens, hint=lens).evidence.log10_odds > 20
+
+
 def test_hot_pixels_by_flag_are_left_out():
     lens = fisheye(1600, 1100)
     rng = np.random.default_rng(4)
