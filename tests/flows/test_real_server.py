@@ -193,6 +193,6 @@ def test_scheduled_bursts_run_back_to_back_and_survive_a_killed_runner(system: S
     assert system.runs("capture-burst", "Running", "Pending") == []
     found = system.api("POST", "deployments/filter", limit=10)
     assert {d["name"]: d["paused"] for d in found} == dict.fromkeys(
-        ("every-slot", "catch-up", "daily"), True
+        ("every-slot", "catch-up", "daily", "by-hand", "every-half-hour"), True
     )
     assert json.dumps(found).count("allsky360") >= len(found)
