@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,8 +30,8 @@ Array = Any
 Floats = NDArray[np.float32]
 
 STATIC_SIGMA, BRIGHT_SIGMA = 8.0, 60.0
-LEAST_PEAK, LEAST_SIGNIFICANCE, LEAST_FILLED = 4.5, 9.0, 0.6
-LEAST_LENGTH_FWHM = 3.5
+LEAST_PEAK, LEAST_SIGNIFICANCE, LEAST_FILLED = 4.5, 7.0, 0.75
+LEAST_LENGTH_FWHM = 3.0
 WIDEST = 2.2
 LONGEST_PAUSE_S = 180.0
 MOST_STREAKS = 12
@@ -112,7 +113,8 @@ def find_streaks(
     xp = namespace(difference)
     difference = xp.where(memory.static, xp.zeros_like(difference), difference)
     smooth = gaussian(difference, sigma) - gaussian(difference, 4.0 * sigma)
-    noise = noise_on_grid(smooth, background.box, ~memory.static)
+    # The largest of the cells around: a cell across a skyline shows the ground's lower noise too.
+    noise = cv2.dilate(noise_on_grid(smooth, background.box, ~memory.static), np.ones((3, 3)))
     light, blocked = to_host(difference), to_host(memory.static)
     z = _significance(to_host(smooth), noise, background.box)
     z[blocked] = 0.0
