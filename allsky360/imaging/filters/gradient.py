@@ -10,8 +10,8 @@ fall for what does not fit (Cauchy's), before anything is cut. Then::
 
     v' = v - amount (fit - median of the fit over the sky)
 
-Where there is next to no light, beyond the image circle and on trees inside the mask, nothing is
-added or taken: ``amount`` fades to 0 below ``LIT`` of the sky's median level.
+A polynomial means nothing where it was not fitted: beyond the circle about the sky it was fitted
+to, nothing is added or taken.
 
 Additive, because what makes gradients (town, twilight, Moon) adds light; the sky's median level
 stays. The coefficients are the filter's state, so that they follow the sky smoothly from frame to
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from allsky360.arrays import Array
 from allsky360.arrays.blocks import scale_and_shift
-from allsky360.arrays.generic import LUMA, on_device_of
+from allsky360.arrays.generic import on_device_of
 from allsky360.imaging.filters.filter import Filter, State
 from allsky360.imaging.filters.sky_model import Blocks, block_places, block_size, reduce_sky
 
@@ -36,8 +36,8 @@ SOFT_ROUNDS, ROUNDS = 12, 12
 TILES = 8
 OBSTACLE = 0.4
 """Blocks darker than this share of the sky's median are no sky."""
-LIT = (0.1, 0.3)
-"""Shares of the sky's level between which a block begins to count as lit."""
+FADE = 0.02
+"""Share of the sky's radius over which the filter ends."""
 RIDGE = 1e-6
 """Keeps coefficients finite that the sky's shape does not determine."""
 
@@ -68,36 +68,46 @@ def gradient(
     """
     if amount == 0:
         return image
-    blocks = reduce_sky(image, mask)
-    state = state or _measure(blocks, degree)
+    state = state or measure(image, degree=degree, mask=mask)
     channels = image.shape[-1]
     coefficients = np.asarray(state["coefficients"]).reshape(channels, -1)
-    fit = _terms(*block_places(image.shape), degree) @ coefficients.T
-    offset = amount * _lit(blocks, state["level"])[..., None] * (np.asarray(state["level"]) - fit)
+    x, y = block_places(image.shape)
+    inside = _inside(x, y, state["share_circle"])
+    fit = _terms(x, y, degree) @ coefficients.T
+    offset = amount * inside[..., None] * (np.asarray(state["level"]) - fit)
     return scale_and_shift(image, None, on_device_of(image, offset), block_size(image.shape), mask)
 
 
 def measure(image: Array, *, degree: int = 2, mask: Array | None = None) -> State:
     """Fit the background of each channel, and take its median over the sky."""
-    return _measure(reduce_sky(image, mask), degree)
-
-
-def _lit(blocks: Blocks, level: list[float]) -> Floats:
-    """``(h, w)`` share from 0 (dark) to 1 (lit); 1 outside the mask, where nothing is read."""
-    full = level[0] if len(level) == 1 else float(np.dot(LUMA, level))
-    share = np.where(blocks.sky, blocks.luminance, np.inf) / max(full, 1e-9)
-    t = np.clip((share - LIT[0]) / (LIT[1] - LIT[0]), 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t))
-
-
-def _measure(blocks: Blocks, degree: int) -> State:
     if not 1 <= degree <= 6:
         raise ValueError(f"degree must be 1 to 6, got {degree}")
+    blocks = reduce_sky(image, mask)
     terms = _terms(blocks.x, blocks.y, degree)
     use = _only_sky(blocks, terms)
-    fits = [_solved(terms[use], blocks.means[..., c][use]) for c in range(blocks.means.shape[-1])]
+    fits = [_solved(terms[use], blocks.means[..., c][use]) for c in range(image.shape[-1])]
     levels = [float(np.median((terms @ f)[blocks.sky])) if blocks.sky.any() else 0.0 for f in fits]
-    return {"coefficients": [float(v) for f in fits for v in f], "level": levels}
+    return {
+        "coefficients": [float(v) for f in fits for v in f],
+        "level": levels,
+        "share_circle": _circle(blocks),
+    }
+
+
+def _circle(blocks: Blocks) -> list[float]:
+    """Middle and radius of the smallest circle about the sky's middle that holds all of it."""
+    if not blocks.sky.any():
+        return [0.0, 0.0, 2.0]
+    x, y = blocks.x[blocks.sky], blocks.y[blocks.sky]
+    x0, y0 = 0.5 * float(x.min() + x.max()), 0.5 * float(y.min() + y.max())
+    return [x0, y0, float(np.hypot(x - x0, y - y0).max())]
+
+
+def _inside(x: Floats, y: Floats, circle: list[float]) -> Floats:
+    """``(h, w)``: 1 within the circle, 0 beyond it, smooth in between."""
+    x0, y0, radius = circle
+    t = np.clip((np.hypot(x - x0, y - y0) / max(radius, 1e-9) - 1.0) / FADE, 0.0, 1.0)
+    return np.asarray(1.0 - t * t * (3.0 - 2.0 * t))
 
 
 def _terms(x: Floats, y: Floats, degree: int) -> Floats:
