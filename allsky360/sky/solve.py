@@ -218,6 +218,7 @@ def solve_lens(
         if axis_tilt_deg(solved.geometry) <= max_tilt_deg:
             return _finished(frame, site, when, solved.geometry, max_tilt_deg)
         raise _misplaced(axis_among_stars(solved.geometry, site, when), site, when, max_tilt_deg)
+    frame = everything if undersampled else frame
     if explain_failure:
         star = _elsewhere(frame, site, when, focals)
         if star is not None:
