@@ -56,6 +56,7 @@ MOST_STARS = 2000
 HELD_OUT_EVERY, HELD_OUT_EVERY_OF_FEW, OF_FEW_BELOW = 5, 3, 100
 MAX_TILT_DEG = 6.0
 _ALONE_PX = 5.0  # two stars' images are one blob within this
+_HOT_SHARE_BELOW = 0.7  # of the points are left: the others may be stars all the same
 _EXTINCTION = 0.25  # mag per airmass, good enough to sort by
 # Found stars, catalogue stars per field, step of the focal length, turns of the vote's grid.
 _VOTERS = ((60, 70, 1.03, 144), (110, 120, 1.03, 144))
@@ -184,7 +185,8 @@ def solve_lens(
     ----------
     stars
         Found stars; where the list has ``flags``, hot pixels and stars cut by the edge are left
-        out.
+        out. If so few are left that the flag itself is in doubt, and they do not solve, the hot
+        ones are tried too.
     when
         Mid-exposure, UTC.
     width, height
@@ -205,18 +207,25 @@ def solve_lens(
         With the reason.
     """
     frame = _usable(stars, width, height)
-    if frame.x.size < LEAST_STARS:
+    everything = _usable(stars, width, height, EDGE)
+    # Where stars are hardly wider than a pixel, a finder calls many of them hot.
+    undersampled = frame.x.size < _HOT_SHARE_BELOW * everything.x.size
+    if everything.x.size < LEAST_STARS or (frame.x.size < LEAST_STARS and not undersampled):
         raise _too_few(frame.x.size, site, when)
     focals = focal_range_px or (
         _FOCAL_SHARES[0] * min(width, height),
         _FOCAL_SHARES[1] * min(width, height),
     )
-    solved = _hinted(frame, site, when, hint) if hint else None
-    for tries in _VOTERS:
-        solved = solved or _blind(frame, site, when, focals, tries)
-    if solved is not None:
+    for tried in (frame, everything) if undersampled else (frame,):
+        if tried.x.size < LEAST_STARS:
+            continue
+        solved = _hinted(tried, site, when, hint) if hint else None
+        for voters in _VOTERS:
+            solved = solved or _blind(tried, site, when, focals, voters)
+        if solved is None:
+            continue
         if axis_tilt_deg(solved.geometry) <= max_tilt_deg:
-            return _finished(frame, site, when, solved.geometry, max_tilt_deg)
+            return _finished(tried, site, when, solved.geometry, max_tilt_deg)
         raise _misplaced(axis_among_stars(solved.geometry, site, when), site, when, max_tilt_deg)
     frame = everything if undersampled else frame
     if explain_failure:
@@ -226,13 +235,13 @@ def solve_lens(
     raise _hopeless(frame.x.size, site, when)
 
 
-def _usable(stars: StarTable, width: int, height: int) -> _Frame:
+def _usable(stars: StarTable, width: int, height: int, refused: int = HOT | EDGE) -> _Frame:
     x, y = np.asarray(stars.x, np.float64), np.asarray(stars.y, np.float64)
     flux = np.asarray(stars.flux, np.float64)
     good = np.isfinite(x) & np.isfinite(y) & np.isfinite(flux) & (flux > 0)
     flags = getattr(stars, "flags", None)
     if flags is not None:
-        good &= (np.asarray(flags) & (HOT | EDGE)) == 0
+        good &= (np.asarray(flags) & refused) == 0
     order = np.flatnonzero(good)
     order = order[np.argsort(-flux[order], kind="stable")][:MOST_STARS]
     every = HELD_OUT_EVERY if order.size >= OF_FEW_BELOW else HELD_OUT_EVERY_OF_FEW
