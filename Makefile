@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCK   ?= deployments/locks/dev.lock
+JOBS   ?= 2
 STAMP  := $(VENV)/.installed
 
 .PHONY: run test lint types unit bench measure setup lock clean
@@ -11,8 +12,10 @@ STAMP  := $(VENV)/.installed
 run: setup
 	@$(BIN)/allsky360 up
 
+# Two at a time, then one by one those that run the whole system and keep the time.
 test: setup lint types
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone" --cov --cov-report=
+	@$(BIN)/python -m pytest -m alone --cov --cov-append --cov-report=term:skip-covered
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
@@ -21,7 +24,7 @@ types: setup
 	@$(BIN)/mypy
 
 unit: setup
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not alone"
 
 # Every measurement; ratios against a reference of the same run. About half an hour on two cores.
 # An environment of its own, with the libraries that are compared with.

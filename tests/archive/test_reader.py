@@ -153,9 +153,8 @@ def test_reading_needs_no_write_access(
     root = tmp_path_factory.mktemp("readonly")
     fill(root, site, 2)
     for folder in (root, *root.parents):
-        if folder.owner() == "root" and folder.is_relative_to(
-            tmp_path_factory.getbasetemp().parent
-        ):
+        # pytest keeps its folders to itself, and xdist nests them one deeper
+        if folder.owner() == "root" and "pytest-of-" in str(folder):
             folder.chmod(0o755)
     result = subprocess.run(
         [sys.executable, "-c", READ, str(root)],

@@ -25,7 +25,8 @@ from allsky360.config import Settings, load_settings
 from allsky360.supervisor.prefect_env import prefect_environment
 from tests.flows.fake_owner import FakeOwner
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # 150 s on two idle cores
+# 150 s on two idle cores
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
 REPOSITORY = Path(__file__).parents[2]
 SLOT_S = 20
 

@@ -13,7 +13,7 @@ import pytest
 from allsky360.archive import verify_night
 from tests.system.house import MARKS, House
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 SMALL = {
     "ALLSKY360_SIMULATOR__WIDTH": "320",
