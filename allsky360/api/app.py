@@ -16,7 +16,22 @@ from allsky360.api import fits, problems
 from allsky360.api.addresses import API
 from allsky360.api.middleware import HeadAsGet, SecurityHeaders
 from allsky360.api.problems import Problem
-from allsky360.api.routers import events, frames, health, index, latest, nights, pages, status
+from allsky360.api.routers import (
+    ephemeris,
+    events,
+    frames,
+    health,
+    index,
+    latest,
+    lens,
+    nights,
+    pages,
+    products,
+    site,
+    sky,
+    status,
+    system,
+)
 from allsky360.api.service import Service, open_service
 from allsky360.config import Settings
 
@@ -48,7 +63,21 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.archive_root = settings.storage.root
     problems.add_handlers(app)
     api = APIRouter(prefix=API)
-    for module in (nights, frames, latest, status, events, health):
+    modules = (
+        site,
+        nights,
+        frames,
+        sky,
+        latest,
+        products,
+        ephemeris,
+        lens,
+        status,
+        system,
+        events,
+        health,
+    )
+    for module in modules:
         api.include_router(module.router)
     app.include_router(index.router)
     app.include_router(api)

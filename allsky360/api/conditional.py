@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
@@ -54,6 +54,12 @@ def not_modified(headers: Mapping[str, str]) -> Response:
     return Response(status_code=304, headers=dict(headers))
 
 
+def json_list(request: Request, items: Sequence[BaseModel]) -> Response:
+    """Answer a list of models as JSON, or 304."""
+    content = b"[" + b",".join(item.model_dump_json().encode() for item in items) + b"]"
+    return _json(request, content, None, LIVE, {})
+
+
 def json_answer(
     request: Request,
     body: BaseModel,
@@ -67,9 +73,18 @@ def json_answer(
     The tag is weak: gzip may change the bytes on the way. No If-Modified-Since answer is given
     without ``modified``.
     """
-    content = body.model_dump_json().encode()
+    return _json(request, body.model_dump_json().encode(), modified, cache, headers or {})
+
+
+def _json(
+    request: Request,
+    content: bytes,
+    modified: datetime | None,
+    cache: str,
+    headers: Mapping[str, str],
+) -> Response:
     etag = make_etag(content, weak=True)
-    common = cache_headers(etag, modified, cache) | dict(headers or {})
+    common = cache_headers(etag, modified, cache) | dict(headers)
     if unchanged(request, etag, modified):
         return not_modified(common)
     return Response(content, media_type="application/json", headers=common)

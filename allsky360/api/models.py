@@ -53,6 +53,15 @@ class Camera(Answer):
     links: dict[str, str]
 
 
+class CameraDetail(Camera):
+    """One camera: its device, its nights, its newest frame."""
+
+    device: str = Field(description="Name of the device.", examples=["ZWO ASI294MC"])
+    first_night: date | None
+    last_night: date | None
+    newest_frame: str | None = Field(description="Id of the newest captured frame.")
+
+
 class Cameras(Answer):
     """All cameras of the archive."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Path, Query
 from pydantic import AfterValidator, BeforeValidator
@@ -16,20 +16,29 @@ DEFAULT_PAGE, MAX_PAGE = 100, 1000
 MIN_WIDTH, MAX_WIDTH = 16, 4096
 
 
-def _iso_date(value: object) -> object:
+def iso_date(value: object) -> object:
+    """Refuse a night that is not written as a date."""
     # pydantic also reads numbers as days or seconds since 1970: not here.
     if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         raise ValueError("write the night as YYYY-MM-DD")
     return value
 
 
-def _iso_time(value: object) -> object:
+def iso_time(value: object) -> object:
+    """Mend the blank of an unescaped plus sign; refuse what is no ISO 8601 time."""
     if isinstance(value, str):
         # an unescaped "+" of "+00:00" arrives as a blank
         value = re.sub(r" (?=\d{2}:?\d{2}$)", "+", value.strip())
         if not re.match(r"\d{4}-\d{2}-\d{2}", value):
             raise ValueError("write the time as YYYY-MM-DDTHH:MM:SSZ")
     return value
+
+
+def utc(value: datetime) -> datetime:
+    """Make aware in UTC; what has no zone is UTC."""
+    if not 1 < value.year < 9999:  # a zone could lead out of what datetime can hold
+        return value.replace(tzinfo=UTC)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _within(low: datetime, high: datetime) -> Callable[[datetime], datetime]:
@@ -48,7 +57,7 @@ def _within(low: datetime, high: datetime) -> Callable[[datetime], datetime]:
 
 NightPath = Annotated[
     date,
-    BeforeValidator(_iso_date),
+    BeforeValidator(iso_date),
     Path(description="Night, named by the date of its first local noon.", examples=["2026-11-22"]),
 ]
 IndexPath = Annotated[
@@ -56,9 +65,9 @@ IndexPath = Annotated[
 ]
 _DAY = timedelta(days=1)
 # an empty range stays empty, and a range beyond the bounds is empty without being backwards
-Start = Annotated[datetime, BeforeValidator(_iso_time), AfterValidator(_within(FIRST, LAST))]
+Start = Annotated[datetime, BeforeValidator(iso_time), AfterValidator(_within(FIRST, LAST))]
 End = Annotated[
-    datetime, BeforeValidator(_iso_time), AfterValidator(_within(FIRST + _DAY, LAST + _DAY))
+    datetime, BeforeValidator(iso_time), AfterValidator(_within(FIRST + _DAY, LAST + _DAY))
 ]
 StartQuery = Annotated[
     Start | None,
@@ -89,4 +98,14 @@ WidthQuery = Annotated[
         description="Width in pixels; never enlarged. Left out: the stored picture as it is.",
     ),
 ]
-QualityQuery = Annotated[int, Query(ge=10, le=100, description="JPEG quality of a scaled picture.")]
+HeightQuery = Annotated[
+    int | None,
+    Query(ge=MIN_WIDTH, le=MAX_WIDTH, description="Height in pixels; with `width`: fits in both."),
+]
+FormatQuery = Annotated[
+    Literal["jpeg", "png", "webp", "avif"] | None,
+    Query(description="Left out: JPEG, or what the Accept header takes where it refuses JPEG."),
+]
+QualityQuery = Annotated[
+    int, Query(ge=10, le=100, description="Quality where the picture is encoded anew.")
+]

@@ -6,10 +6,17 @@ import io
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from allsky360.errors import AllskyError
+from allsky360.imaging.encode import PictureFormat, encode
+from allsky360.overlay.draw import burn_in
+from allsky360.overlay.scene import OverlayScene
 
 CACHE_BYTES = 48 * 2**20
 DEFAULT_QUALITY = 85
@@ -17,6 +24,10 @@ DEFAULT_QUALITY = 85
 
 class UnreadablePicture(AllskyError):
     """A stored picture that is not a JPEG."""
+
+
+class NotAcceptable(AllskyError):
+    """No format the client takes can be made."""
 
 
 class EncodedCache:
@@ -67,52 +78,132 @@ class EncodedCache:
                 self.bytes -= len(old)
 
 
-def scaled_jpeg(jpeg: bytes, width: int, quality: int = DEFAULT_QUALITY) -> bytes:
-    """Scale a JPEG down to ``width`` pixels, keeping its proportions; never enlarge.
+@dataclass(frozen=True)
+class Wanted:
+    """How a picture was asked for; ``layers`` are drawn into it, None draws none."""
+
+    width: int | None = None
+    height: int | None = None
+    format: PictureFormat = "jpeg"
+    quality: int = DEFAULT_QUALITY
+    layers: str | None = None
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether the stored file is the answer."""
+        return self == Wanted(quality=self.quality)
+
+    def size_of(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size of the answer: into the box asked for, same proportions, not enlarged."""
+        scale = min((self.width or width) / width, (self.height or height) / height, 1.0)
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def negotiate(accept: str | None, wanted: str | None) -> PictureFormat:
+    """Return the format of an answer.
+
+    JPEG wherever the client takes it: the others cost 15 to 30 times as much to make. Another one
+    where ``wanted`` names it, or where the Accept header leaves JPEG out.
+    """
+    if wanted is not None:
+        return cast(PictureFormat, wanted)
+    if not accept:
+        return "jpeg"
+    taken: dict[str, float] = {}
+    for part in accept.split(",")[:50]:
+        kind, _, rest = part.partition(";")
+        taken[kind.strip().lower()] = _weight(rest)
+    known = ("jpeg", "webp", "png", "avif")
+    weights = {
+        name: taken.get(f"image/{name}", taken.get("image/*", taken.get("*/*", 0.0)))
+        for name in known
+    }
+    if weights["jpeg"] > 0.0:
+        return "jpeg"
+    best = max(known, key=lambda name: weights[name])
+    if weights[best] <= 0.0:
+        raise NotAcceptable(
+            "The picture cannot be given in a format the Accept header takes.",
+            mend="Take image/jpeg, image/webp, image/png or image/avif.",
+        )
+    return cast(PictureFormat, best)
+
+
+def _weight(parameters: str) -> float:
+    for part in parameters.split(";"):
+        name, _, value = part.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of a stored picture, from its header."""
+    try:
+        with Image.open(path) as header:
+            return header.width, header.height
+    except (UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable() from error
+
+
+def made_picture(
+    jpeg: bytes, wanted: Wanted, scene: Callable[[int, int], OverlayScene] | None = None
+) -> bytes:
+    """Make a picture of a stored one.
 
     Parameters
     ----------
     jpeg
         The stored picture.
-    width
-        Wanted width in pixels.
-    quality
-        JPEG quality of the answer, 1 to 100.
+    wanted
+        Size, format and quality.
+    scene
+        Lays out what is drawn into it, for a width and height.
     """
     import cv2
 
     image = None
     if jpeg:
-        how = _reduced(jpeg, width) | cv2.IMREAD_IGNORE_ORIENTATION
+        try:
+            with Image.open(io.BytesIO(jpeg)) as header:
+                size = wanted.size_of(header.width, header.height)
+                spare = header.width // (2 * size[0])
+        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
+            size, spare = (0, 0), 0
+        how = _reduced(spare) | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), how)
-    if image is None:
-        raise UnreadablePicture(
-            "The stored picture is not a readable JPEG.",
-            mend="Check the night with 'allsky360 verify' and process the frame again.",
-        )
-    height, full = image.shape[:2]
-    if width < full:
-        size = (width, max(1, round(height * width / full)))
+    if image is None or not size[0]:
+        raise _unreadable()
+    if (image.shape[1], image.shape[0]) != size:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    done, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise UnreadablePicture("The scaled picture could not be encoded.")
-    return bytes(encoded)
+    if scene is None and wanted.format == "jpeg":
+        done, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, wanted.quality])
+        if not done:
+            raise UnreadablePicture("The scaled picture could not be encoded.")
+        return bytes(encoded)
+    rgb = np.ascontiguousarray(image[..., ::-1])
+    if scene is not None:
+        rgb = burn_in(rgb, scene(*size))
+    return encode(rgb, format=wanted.format, quality=wanted.quality).data
 
 
-def _reduced(jpeg: bytes, width: int) -> int:
+def _unreadable() -> UnreadablePicture:
+    return UnreadablePicture(
+        "The stored picture is not a readable JPEG.",
+        mend="Check the night with 'allsky360 verify' and process the frame again.",
+    )
+
+
+def _reduced(spare: int) -> int:
     """Choose the decoder's own 2, 4 or 8 times reduction where at least 2 times stays to average.
 
     libjpeg reduces in the frequency domain, which is an area average too, and far quicker.
     """
     import cv2
-    from PIL import Image, UnidentifiedImageError
 
-    try:
-        with Image.open(io.BytesIO(jpeg)) as header:
-            spare = header.width // (2 * width)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-        spare = 0
     for factor, flag in (
         (8, cv2.IMREAD_REDUCED_COLOR_8),
         (4, cv2.IMREAD_REDUCED_COLOR_4),

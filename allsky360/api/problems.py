@@ -20,8 +20,10 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from allsky360.api.pictures import NotAcceptable
 from allsky360.archive import ArchiveError, NoSuchFrame
 from allsky360.errors import AllskyError
+from allsky360.sky.ephemeris import EphemerisError
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,14 @@ class NotFound(AllskyError):
 
 class NotProcessed(AllskyError):
     """The frame's raw is stored, but its picture is not made yet."""
+
+
+class NoLens(AllskyError):
+    """Where pixels look is not known for this frame."""
+
+
+class NotMeasured(AllskyError):
+    """The frame is processed, but what was asked for was not measured in it."""
 
 
 class NothingCaptured(AllskyError):
@@ -66,11 +76,15 @@ class Kind:
 TABLE: Mapping[type[Exception], Kind] = {
     NotFound: Kind(404, "not-found", "There is no such thing here"),
     NotProcessed: Kind(404, "not-processed", "The frame is not processed yet", 5),
+    NoLens: Kind(404, "no-lens", "Where the pixels look is not known"),
+    NotMeasured: Kind(404, "not-measured", "That was not measured"),
     NothingCaptured: Kind(404, "nothing-captured", "Nothing has been captured yet", 5),
     BadCursor: Kind(400, "bad-cursor", "The cursor cannot be read"),
     BadRange: Kind(400, "bad-range", "The range cannot be answered"),
     NoSuchFrame: Kind(404, "not-found", "There is no such thing here"),
     ArchiveError: Kind(500, "archive-damaged", "A part of the archive cannot be read"),
+    EphemerisError: Kind(400, "bad-time", "The ephemeris does not cover that time"),
+    NotAcceptable: Kind(406, "not-acceptable", "No acceptable format"),
     Busy: Kind(503, "busy", "The service is busy", 2),
     RequestValidationError: Kind(422, "bad-parameters", "A parameter is wrong"),
     AllskyError: Kind(500, "allsky-error", "Something needs mending"),

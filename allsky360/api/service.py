@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -23,6 +25,7 @@ from allsky360.config import Settings, clock_from, site_from
 from allsky360.errors import SettingsError
 from allsky360.model import Site
 from allsky360.net import netloc
+from allsky360.sky.lens_file import LensFile, read_lens
 
 T = TypeVar("T")
 
@@ -44,6 +47,7 @@ class Service:
     watcher: Watcher
     feed: Feed
     pictures: EncodedCache = field(default_factory=EncodedCache)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     downloads: int = 0
     streams: int = 0
     _heavy: anyio.CapacityLimiter | None = None
@@ -58,6 +62,22 @@ class Service:
         if self._heavy is None:  # a limiter belongs to a running event loop
             self._heavy = anyio.CapacityLimiter(HEAVY_AT_ONCE)
         return await anyio.to_thread.run_sync(work, limiter=self._heavy)
+
+    def site_of(self, camera: str, night: date) -> Site | None:
+        """Where the camera stood that night, as the archive says; else the settings' site."""
+        return self.store.site(camera, night) or self.site
+
+    def need_site(self) -> Site:
+        """Return the site; refuse while it is not set."""
+        if self.site is None:
+            raise NotFound(
+                "The site is not set.", mend="Set site.latitude_deg and site.longitude_deg."
+            )
+        return self.site
+
+    def lens_file(self, path: Path) -> LensFile:
+        """Read one of the camera's lens files; kept until it changes."""
+        return _lens_file(path, path.stat().st_mtime_ns)
 
     def begin_download(self) -> None:
         """Count a download in, or refuse it: memory stays bounded whatever readers do."""
@@ -115,6 +135,11 @@ class Service:
                 mend=f"GET /api/v1/nights/{night}/frames lists them.",
             )
         return frame
+
+
+@lru_cache(maxsize=32)
+def _lens_file(path: Path, changed: int) -> LensFile:
+    return read_lens(path)
 
 
 def open_service(settings: Settings) -> Service:

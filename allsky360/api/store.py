@@ -8,74 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from allsky360.archive import Archive, FrameRecord, FrameRef
+from allsky360.api.store_info import FrameInfo
+from allsky360.archive import Archive, FrameRecord, FrameRef, StoredRow
 from allsky360.archive.layout import is_slug, parse_night
-from allsky360.model import Bracket
+from allsky360.model import Bracket, Site
 
 KEPT_NIGHTS = 4
 WATCHED_NIGHTS = 2
 """Newest nights of each camera whose commits are announced."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class FrameInfo:
-    """One frame as the archive describes it.
-
-    Attributes
-    ----------
-    ref
-        Which frame.
-    time
-        UTC start.
-    exposures_s, gain
-        What was exposed, longest first.
-    scalars
-        Every measurement along time, of capture and of processing.
-    stamp
-        When the processed frame was committed, nanoseconds since 1970; 0 while it is not.
-    version
-        Version of the processed frame; empty while it is not.
-    """
-
-    ref: FrameRef
-    time: datetime
-    exposures_s: tuple[float, ...]
-    gain: float | None = None
-    scalars: Mapping[str, float] = field(default_factory=dict)
-    stamp: int = 0
-    version: str = ""
-
-    @property
-    def camera(self) -> str:
-        """Camera slug."""
-        return self.ref.camera
-
-    @property
-    def night(self) -> date:
-        """Night the frame belongs to."""
-        return self.ref.night
-
-    @property
-    def index(self) -> int:
-        """Number within the night."""
-        return self.ref.index
-
-    @property
-    def processed(self) -> bool:
-        """Whether picture and measurements are there."""
-        return self.stamp > 0
-
-    @property
-    def revision(self) -> str | None:
-        """Changes whenever the frame is processed again."""
-        return f"{self.version}-{self.stamp // 1000:x}" if self.processed else None
 
 
 class Store:
@@ -163,6 +109,26 @@ class Store:
         record = self._archive.record(frame.ref) if frame.processed else {}
         provenance = record.get("provenance", {})
         return provenance if isinstance(provenance, dict) else {}
+
+    def record(self, frame: FrameInfo) -> dict[str, Any]:
+        """Whole record of a processed frame; empty while it is not processed."""
+        return self._archive.record(frame.ref) if frame.processed else {}
+
+    def site(self, camera: str, night: date) -> Site | None:
+        """Where the camera stood in a night; None where the archive does not say."""
+        return self._archive.site(camera, night)
+
+    def device(self, camera: str, night: date) -> str:
+        """Device name of a camera, its slug where nothing is known."""
+        return self._archive.device(camera, night)
+
+    def products_folder(self, camera: str, night: date) -> Path:
+        """Folder of a night's products; it may not exist."""
+        return self._archive.version_folder(camera, night) / "products"
+
+    def row(self, frame: FrameInfo, name: str) -> StoredRow | None:
+        """What a frame measured along an axis, with the axis; None where it did not."""
+        return self._archive.stored_row(frame.ref, name) if frame.processed else None
 
     def bracket(self, frame: FrameInfo) -> Bracket:
         """Raw exposures of a frame."""

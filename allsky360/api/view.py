@@ -36,23 +36,27 @@ def frame_view(service: Service, frame: FrameInfo) -> Frame:
 def frame_detail(service: Service, frame: FrameInfo) -> FrameDetail:
     """One frame with everything that is known about it."""
     fields = _fields(service, frame)
-    links: FrameLinks = fields["links"]
     known = service.store.frame
     before = known(frame.camera, frame.night, frame.index - 1) if frame.index else None
     after = known(frame.camera, frame.night, frame.index + 1)
     return FrameDetail(
         **fields,
         sky=sky_info(service.site, frame.time),
-        exposures=[
-            ExposureInfo(index=i, exposure_s=s, raw=links.raw[i])
-            for i, s in enumerate(frame.exposures_s)
-        ],
-        provenance=_finite(service.store.provenance(frame)),
+        exposures=exposures_of(frame),
+        provenance=finite(service.store.provenance(frame)),
         neighbours=Neighbours(
             previous=frame_address(before) if before else None,
             next=frame_address(after) if after else None,
         ),
     )
+
+
+def exposures_of(frame: FrameInfo) -> list[ExposureInfo]:
+    """List a frame's exposures, longest first."""
+    return [
+        ExposureInfo(index=i, exposure_s=s, raw=frame_address(frame, "/raw.fits", exposure=i))
+        for i, s in enumerate(frame.exposures_s)
+    ]
 
 
 def _fields(service: Service, frame: FrameInfo) -> dict[str, Any]:
@@ -140,12 +144,12 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Replace NaN and infinities anywhere in a JSON tree by null."""
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return value

@@ -4,7 +4,7 @@ from allsky360.archive.errors import ArchiveBusy, ArchiveError, ArchiveFull, NoS
 from allsky360.archive.layout import FrameRef, camera_slug
 from allsky360.archive.processed import ProcessedWriter
 from allsky360.archive.raw import RawWriter
-from allsky360.archive.reader import Archive, FrameRecord
+from allsky360.archive.reader import Archive, FrameRecord, StoredRow
 from allsky360.archive.rows import Axis, Row
 from allsky360.archive.verify import Problem, verify_night
 
@@ -21,6 +21,7 @@ __all__ = [
     "ProcessedWriter",
     "RawWriter",
     "Row",
+    "StoredRow",
     "camera_slug",
     "verify_night",
 ]

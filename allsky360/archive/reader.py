@@ -71,6 +71,25 @@ class FrameRecord:
         return self.processed_at is not None
 
 
+@dataclass(frozen=True, eq=False)
+class StoredRow:
+    """One frame's row of one variable.
+
+    Attributes
+    ----------
+    values
+        float32 ``(N,)``, NaN where nothing was measured.
+    attributes
+        ``units``, ``long_name``, …
+    coordinates
+        Of its axis, each ``(N,)``, by name without the number of the axis' variant.
+    """
+
+    values: NDArray[np.float32]
+    attributes: Mapping[str, Any]
+    coordinates: Mapping[str, NDArray[Any]]
+
+
 @dataclass(frozen=True)
 class _Table:
     """The committed scalars of one store."""
@@ -199,6 +218,33 @@ class Archive:
                 return row_store.as_float(values, metadata)
         return None
 
+    def stored_row(self, ref: FrameRef, name: str) -> StoredRow | None:
+        """What a processed frame measured along an axis, together with the axis' coordinates.
+
+        None where the frame has no such row. :class:`ArchiveError` where it is damaged.
+        """
+        table = self._processed_table(ref.camera, ref.night)
+        if table is None or not 0 <= ref.index < table.rows:
+            return None
+        if table.columns["time"][ref.index] < 0:
+            return None
+        for stored in row_store.variants(table.root, name):
+            metadata = table.root.arrays[stored]
+            try:
+                values = row_store.read_row(table.path, stored, metadata, ref.index)
+                if values is None:
+                    continue
+                coordinates = row_store.read_coordinates(table.path, table.root, metadata)
+            except (OSError, ValueError) as error:
+                raise ArchiveError(
+                    f"{name} of {ref.camera}, {ref.id} is damaged: {error}.",
+                    mend="Process the frame again.",
+                ) from error
+            return StoredRow(
+                row_store.as_float(values, metadata), metadata["attributes"], coordinates
+            )
+        return None
+
     def series(
         self, camera: str, night: date, name: str, index: float
     ) -> tuple[NDArray[np.datetime64], NDArray[np.float32]]:
@@ -274,6 +320,11 @@ class Archive:
             self._folder(ref.camera, ref.night), self._version(ref.camera, ref.night), ref.index
         )
         return path if path.is_file() else None
+
+    def version_folder(self, camera: str, night: date) -> Path:
+        """Folder of the files of the version readers are shown; it may not exist yet."""
+        slug = self.slug(camera)
+        return self._folder(slug, night) / self._version(slug, night)
 
     def record(self, ref: FrameRef) -> dict[str, Any]:
         """Metadata and provenance of a processed frame; empty where there is none."""

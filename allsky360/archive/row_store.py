@@ -63,6 +63,27 @@ def read_coordinate(store: Path, name: str, metadata: Mapping[str, Any]) -> NDAr
     return _read(store / name / "c.0", metadata, int(metadata["shape"][0]))
 
 
+def read_coordinates(
+    store: Path, root: group.Root, metadata: Mapping[str, Any]
+) -> dict[str, NDArray[Any]]:
+    """Read every coordinate of a row's axis, by name without the number of the axis' variant.
+
+    Raises
+    ------
+    ValueError
+        When one is damaged or missing.
+    """
+    axis = axis_of(metadata)
+    ending = match[0] if (match := re.search(r"_\d+$", axis)) else ""
+    found = {}
+    for name in _coordinates(root, axis):
+        values = read_coordinate(store, name, root.arrays[name])
+        if values is None:
+            raise ValueError(f"{name} has no coordinates")
+        found[name.removesuffix(ending)] = values
+    return found
+
+
 def as_float(values: NDArray[Any], metadata: Mapping[str, Any]) -> NDArray[np.float32]:
     """Return a stored row as xarray shows it: float32, NaN where nothing was measured."""
     result = values.astype(np.float32)

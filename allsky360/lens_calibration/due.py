@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from allsky360.archive import Archive
 from allsky360.lens_calibration.choose import DARK_DEG, dark_frames
-from allsky360.lens_calibration.history import read_history
+from allsky360.lens_history import read_history
 from allsky360.lenses import lens_paths
 from allsky360.model import Site
 from allsky360.sky.ephemeris import sun_altitude_deg

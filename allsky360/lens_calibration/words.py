@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from allsky360.lens_calibration.files import FileSolved
-from allsky360.lens_calibration.history import NightEntry
 from allsky360.lens_calibration.night import NightReport
+from allsky360.lens_history import NightEntry
 from allsky360.lenses import solution_of
 from allsky360.sky.lens import LensModel
 from allsky360.sky.lens_file import LensFile

@@ -520,7 +520,9 @@ async def test_the_openapi_document_declares_what_is_sent(client: httpx.AsyncCli
         f"{API}/health/ready",
     } <= set(paths)
     picture = paths[f"{API}/frames/{{night}}/{{index}}/picture"]["get"]["responses"]
-    assert list(picture["200"]["content"]) == ["image/jpeg"]
+    assert list(picture["200"]["content"]) == [
+        f"image/{kind}" for kind in ("jpeg", "png", "webp", "avif")
+    ]
     raw = paths[f"{API}/frames/{{night}}/{{index}}/raw.fits"]["get"]["responses"]
     assert list(raw["200"]["content"]) == ["application/fits"]
     events = paths[f"{API}/events"]["get"]["responses"]

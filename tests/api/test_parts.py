@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from allsky360.api.condition import duration, judge, stale_after_s
 from allsky360.api.conditional import make_etag, unchanged
 from allsky360.api.paging import Position, decode, encode
-from allsky360.api.parameters import _iso_date, _iso_time
+from allsky360.api.parameters import iso_date, iso_time
 from allsky360.api.problems import BadCursor, Kind, NotFound, kind_of
 from allsky360.api.series import thin
 from allsky360.config import ClockSettings, Settings
@@ -168,15 +168,15 @@ def test_thinning_keeps_every_extreme_and_its_bound(
 
 
 @pytest.mark.parametrize("text", ["20261122", "1763769600", "today", "", "2026-11-22T00:00"])
-def test_nights_are_iso_dates_only(text: str) -> None:
+def test_nights_areiso_dates_only(text: str) -> None:
     with pytest.raises(ValueError, match="YYYY-MM-DD"):
-        _iso_date(text)
+        iso_date(text)
 
 
 def test_an_unescaped_plus_of_the_zone_is_understood() -> None:
-    assert _iso_time("2026-11-22T01:02:03 00:00") == "2026-11-22T01:02:03+00:00"
+    assert iso_time("2026-11-22T01:02:03 00:00") == "2026-11-22T01:02:03+00:00"
     with pytest.raises(ValueError, match="write the time"):
-        _iso_time("1763769600")
+        iso_time("1763769600")
 
 
 def test_the_nearest_class_of_the_table_wins() -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from allsky360.api.pictures import EncodedCache, UnreadablePicture, scaled_jpeg
+from allsky360.api.pictures import EncodedCache, UnreadablePicture, Wanted, made_picture
 
 
 def jpeg(image: np.ndarray, quality: int = 98) -> bytes:
@@ -22,13 +22,17 @@ def decode(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("width", [16, 100, 299, 300])
 def test_size_and_proportions(width: int) -> None:
-    out = decode(scaled_jpeg(jpeg(np.full((200, 300, 3), 90, np.uint8)), width))
+    out = decode(made_picture(jpeg(np.full((200, 300, 3), 90, np.uint8)), Wanted(width)))
     assert out.shape[1] == width
     assert out.shape[0] == round(200 * width / 300)
 
 
 def test_never_enlarged() -> None:
-    assert decode(scaled_jpeg(jpeg(np.zeros((20, 30, 3), np.uint8)), 4000)).shape == (20, 30, 3)
+    assert decode(made_picture(jpeg(np.zeros((20, 30, 3), np.uint8)), Wanted(4000))).shape == (
+        20,
+        30,
+        3,
+    )
 
 
 @pytest.mark.parametrize("width", [32, 64, 640])
@@ -37,18 +41,21 @@ def test_scaling_keeps_the_mean_of_a_starry_sky(width: int) -> None:
     rng = np.random.default_rng(5)
     sky = np.full((1280, 1280, 3), 40, np.uint8)
     sky[rng.integers(0, 1280, 4000), rng.integers(0, 1280, 4000)] = 255
-    out = decode(scaled_jpeg(jpeg(sky), width, 98))
+    out = decode(made_picture(jpeg(sky), Wanted(width, quality=98)))
     assert out.mean() == pytest.approx(sky.mean(), abs=0.6)
 
 
 def test_a_tiny_strip_keeps_one_row() -> None:
-    assert decode(scaled_jpeg(jpeg(np.zeros((2, 900, 3), np.uint8)), 16)).shape[:2] == (1, 16)
+    assert decode(made_picture(jpeg(np.zeros((2, 900, 3), np.uint8)), Wanted(16))).shape[:2] == (
+        1,
+        16,
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", jpeg(np.zeros((9, 9, 3), np.uint8))[:20]])
 def test_broken_pictures_are_named(data: bytes) -> None:
     with pytest.raises(UnreadablePicture, match="readable JPEG"):
-        scaled_jpeg(data, 100)
+        made_picture(data, Wanted(100))
 
 
 def test_the_cache_stays_within_its_bytes_and_drops_the_oldest() -> None:

@@ -14,7 +14,7 @@ import flows.lens as flow_module
 import tasks.lens as task_module
 from allsky360.archive import Archive, ArchiveError
 from allsky360.config import Settings
-from allsky360.lens_calibration.history import NightEntry, note_night
+from allsky360.lens_history import NightEntry, note_night
 from allsky360.lenses import lens_paths
 from tests.lens_nights import CAMERA, SLUG, settings_for, store
 

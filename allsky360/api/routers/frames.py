@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -20,19 +21,24 @@ from allsky360.api.conditional import (
     LIVE,
     cache_headers,
     json_answer,
+    json_list,
     make_etag,
     not_modified,
     unchanged,
 )
 from allsky360.api.fits import FitsFile, fits_file
+from allsky360.api.geometry import view_of
 from allsky360.api.middleware import HEAD_KEY
-from allsky360.api.models import FrameDetail, FramePage
+from allsky360.api.models import ExposureInfo, FrameDetail, FramePage
+from allsky360.api.overlays import BurnQuery, options_of, scene_of
 from allsky360.api.paging import Order, decode
 from allsky360.api.parameters import (
     DEFAULT_PAGE,
     CameraQuery,
     CursorQuery,
     EndQuery,
+    FormatQuery,
+    HeightQuery,
     IndexPath,
     LimitQuery,
     NightPath,
@@ -40,31 +46,49 @@ from allsky360.api.parameters import (
     StartQuery,
     WidthQuery,
 )
-from allsky360.api.pictures import DEFAULT_QUALITY, scaled_jpeg
+from allsky360.api.pictures import DEFAULT_QUALITY, Wanted, made_picture, negotiate
 from allsky360.api.problems import NotFound, NotProcessed, Responses, responses
 from allsky360.api.service import Service, ServiceDep
 from allsky360.api.store import FrameInfo
-from allsky360.api.view import frame_detail
+from allsky360.api.view import exposures_of, frame_detail
+from allsky360.imaging.encode import SUFFIXES
 from allsky360.model import MAX_EXPOSURES_PER_BRACKET, Exposure
 
 DOWNLOAD_LIMIT_S = 900.0
 
 router = APIRouter(prefix="/frames", tags=["frames"])
 
-JPEG: Responses = {
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+PICTURE: Responses = {
     200: {
         "description": "The picture",
-        "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {f"image/{name}": _BINARY for name in SUFFIXES},
     },
     304: {"description": "The client's copy still holds"},
 }
 FITS: Responses = {
     200: {
         "description": "The exposure",
-        "content": {fits.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {fits.MEDIA_TYPE: _BINARY},
     },
     304: {"description": "The client's copy still holds"},
 }
+
+
+def asked_picture(
+    request: Request,
+    width: WidthQuery = None,
+    height: HeightQuery = None,
+    quality: QualityQuery = DEFAULT_QUALITY,
+    format: FormatQuery = None,
+    overlay: BurnQuery = None,
+) -> Wanted:
+    """Collect how a picture was asked for."""
+    chosen = negotiate(request.headers.get("accept"), format)
+    return Wanted(width, height, chosen, quality, overlay)
+
+
+PictureDep = Annotated[Wanted, Depends(asked_picture)]
 
 
 @router.get("", response_model=FramePage, responses=responses(400, 404, 422))
@@ -101,34 +125,45 @@ def get_frame(
 
 
 @router.get(
-    "/{night}/{index}/picture", response_class=Response, responses=JPEG | responses(404, 422)
+    "/{night}/{index}/exposures", response_model=list[ExposureInfo], responses=responses(404, 422)
+)
+def list_exposures(
+    request: Request,
+    service: ServiceDep,
+    night: NightPath,
+    index: IndexPath,
+    camera: CameraQuery = None,
+) -> Response:
+    """List the exposures of a frame, longest first."""
+    frame = service.need_frame(camera, night, index)
+    return json_list(request, exposures_of(frame))
+
+
+@router.get(
+    "/{night}/{index}/picture",
+    response_class=Response,
+    responses=PICTURE | responses(404, 406, 422),
 )
 async def get_picture(
     request: Request,
     service: ServiceDep,
     night: NightPath,
     index: IndexPath,
+    asked: PictureDep,
     camera: CameraQuery = None,
-    width: WidthQuery = None,
-    quality: QualityQuery = DEFAULT_QUALITY,
     revision: Annotated[
         str | None,
         Query(max_length=64, description="The frame's `revision`: the answer is then immutable."),
     ] = None,
 ) -> Response:
-    """Give the picture of a frame: as stored, or scaled down."""
+    """Give the picture of a frame: as stored, or in another size or format, or with an overlay."""
     frame = await service.heavy(lambda: service.need_frame(camera, night, index))
     cache = IMMUTABLE if revision == frame.revision else LIVE
-    return await picture_answer(request, service, frame, width, quality, cache)
+    return await picture_answer(request, service, frame, asked, cache)
 
 
 async def picture_answer(
-    request: Request,
-    service: Service,
-    frame: FrameInfo,
-    width: int | None,
-    quality: int,
-    cache: str,
+    request: Request, service: Service, frame: FrameInfo, asked: Wanted, cache: str
 ) -> Response:
     """Answer a frame's picture with its validators."""
     path = service.store.picture(frame)
@@ -137,26 +172,31 @@ async def picture_answer(
             f"Frame {frame_id(frame)} has no picture yet.",
             mend="Its raw exposures are stored; the picture follows when it is processed.",
         )
-    size = None if width is None else (width, quality)
-    etag = make_etag(frame.camera, frame_id(frame), frame.revision, size)
+    key = (frame.camera, frame_id(frame), frame.revision, None if asked.as_stored else asked)
+    etag = make_etag(*key)
     modified = datetime.fromtimestamp(frame.stamp / 1e9, UTC)
-    headers = cache_headers(etag, modified, cache)
+    headers = cache_headers(etag, modified, cache) | {"vary": "Accept"}
     headers["x-frame-id"] = frame_id(frame)
     if unchanged(request, etag, modified):
         return not_modified(headers)
-    name = f"{frame.camera}_{frame.night}_{frame.index:06d}.jpg"
+    media_type, suffix = f"image/{asked.format}", SUFFIXES[asked.format]
+    name = f"{frame.camera}_{frame.night}_{frame.index:06d}.{suffix}"
     headers["content-disposition"] = f'inline; filename="{name}"'
-    if width is None:
-        return FileResponse(path, media_type="image/jpeg", headers=headers)
-    key = (frame.camera, frame_id(frame), frame.revision, width, quality)
+    if asked.as_stored:
+        return FileResponse(path, media_type=media_type, headers=headers)
     data = await service.heavy(
-        lambda: service.pictures.get(key, lambda: _scaled(path, width, quality))
+        lambda: service.pictures.get(key, lambda: _made(service, frame, path, asked))
     )
-    return Response(data, media_type="image/jpeg", headers=headers)
+    return Response(data, media_type=media_type, headers=headers)
 
 
-def _scaled(path: Path, width: int, quality: int) -> bytes:
-    return scaled_jpeg(path.read_bytes(), width, quality)
+def _made(service: Service, frame: FrameInfo, path: Path, asked: Wanted) -> bytes:
+    scene = None
+    if asked.layers is not None:
+        view = view_of(service, frame)
+        options = options_of(service.settings.overlay, asked.layers)
+        scene = partial(scene_of, view, frame, options)
+    return made_picture(path.read_bytes(), asked, scene)
 
 
 @router.get(

@@ -15,12 +15,17 @@ from allsky360.api.view import site_info
 
 router = APIRouter(tags=["index"])
 
+NAMES = (
+    *("site", "cameras", "nights", "frames", "latest", "series", "variables", "stars"),
+    *("transients", "products", "ephemeris", "lens", "safety", "status", "system", "storage"),
+    *("configuration", "events", "health", "openapi.json"),
+)
+
 
 @router.get(API, response_model=Index)
 def get_index(request: Request, service: ServiceDep) -> Response:
     """Say what is here and where."""
-    names = ("cameras", "nights", "frames", "latest", "status", "events", "health", "openapi.json")
-    links = {name.removesuffix(".json"): f"{API}/{name}" for name in names}
+    links = {name.removesuffix(".json"): f"{API}/{name}" for name in NAMES}
     return json_answer(
         request, Index(version=__version__, site=site_info(service.site), links=links)
     )

@@ -7,10 +7,9 @@ from fastapi import APIRouter, Request, Response
 from allsky360.api.addresses import frame_id
 from allsky360.api.conditional import LIVE, json_answer
 from allsky360.api.models import FrameDetail
-from allsky360.api.parameters import CameraQuery, QualityQuery, WidthQuery
-from allsky360.api.pictures import DEFAULT_QUALITY
+from allsky360.api.parameters import CameraQuery
 from allsky360.api.problems import NothingCaptured, NotProcessed, responses
-from allsky360.api.routers.frames import JPEG, picture_answer
+from allsky360.api.routers.frames import PICTURE, PictureDep, picture_answer
 from allsky360.api.service import Service, ServiceDep
 from allsky360.api.store import FrameInfo
 from allsky360.api.view import frame_detail
@@ -43,14 +42,13 @@ def get_latest(request: Request, service: ServiceDep, camera: CameraQuery = None
     return json_answer(request, frame_detail(service, frame))
 
 
-@router.get("/picture", response_class=Response, responses=JPEG | responses(404, 422))
+@router.get("/picture", response_class=Response, responses=PICTURE | responses(404, 406, 422))
 async def get_latest_picture(
     request: Request,
     service: ServiceDep,
+    asked: PictureDep,
     camera: CameraQuery = None,
-    width: WidthQuery = None,
-    quality: QualityQuery = DEFAULT_QUALITY,
 ) -> Response:
     """Give the newest picture; ``X-Frame-Id`` says which frame it is."""
     frame = await service.heavy(lambda: newest(service, camera))
-    return await picture_answer(request, service, frame, width, quality, LIVE)
+    return await picture_answer(request, service, frame, asked, LIVE)

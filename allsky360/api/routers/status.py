@@ -54,10 +54,10 @@ def _status(service: Service, owner: dict[str, Any] | None) -> Status:
         frames_tonight=len(frames) if raw and tonight in (None, raw.night) else 0,
         night=tonight or (raw.night if raw else None),
         owner=owner,
-        storage=_storage(service.settings.storage.root, service.settings.storage.min_free_gb),
+        storage=storage_of(service.settings.storage.root, service.settings.storage.min_free_gb),
         sky=sky_info(service.site, now),
         site=site_info(service.site),
-        links=_links(service),
+        links=links_of(service),
     )
 
 
@@ -68,7 +68,8 @@ def _mark(frame: FrameInfo | None, now: datetime) -> FrameMark | None:
     return FrameMark(id=frame_id(frame), camera=frame.camera, time=frame.time, age_s=age_s)
 
 
-def _storage(root: Path, min_free_gb: float) -> Storage:
+def storage_of(root: Path, min_free_gb: float) -> Storage:
+    """Measure the disk below the archive."""
     there = root.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -88,7 +89,8 @@ def _storage(root: Path, min_free_gb: float) -> Storage:
     )
 
 
-def _links(service: Service) -> dict[str, str]:
+def links_of(service: Service) -> dict[str, str]:
+    """Where the other pages are."""
     p, d = service.settings.prefect, service.settings.dask
     prefect = p.url.rstrip("/").removesuffix("/api") or f"http://{netloc(p.host, p.port)}"
     links = {"latest": f"{API}/latest", "docs": "/docs", "prefect": prefect}
