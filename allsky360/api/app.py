@@ -27,10 +27,13 @@ from allsky360.api.routers import (
     nights,
     pages,
     products,
+    series,
     site,
     sky,
+    stars,
     status,
     system,
+    transients,
 )
 from allsky360.api.service import Service, open_service
 from allsky360.config import Settings
@@ -69,6 +72,9 @@ def create_app(settings: Settings) -> FastAPI:
         frames,
         sky,
         latest,
+        series,
+        stars,
+        transients,
         products,
         ephemeris,
         lens,

@@ -76,6 +76,13 @@ def json_answer(
     return _json(request, body.model_dump_json().encode(), modified, cache, headers or {})
 
 
+def json_content(
+    request: Request, content: bytes, *, cache: str = LIVE, headers: Mapping[str, str]
+) -> Response:
+    """Answer JSON that is written already, or 304."""
+    return _json(request, content, None, cache, headers)
+
+
 def _json(
     request: Request,
     content: bytes,

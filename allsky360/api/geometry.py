@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allsky360.api.addresses import frame_id
 from allsky360.api.problems import NoLens, NotProcessed
@@ -18,7 +19,6 @@ from allsky360.lenses import lens_paths
 from allsky360.model import Site
 from allsky360.overlay.fit import fitted
 from allsky360.sky.lens import LensError, LensModel
-from allsky360.sky.lens_file import read_lens
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,43 @@ def _raw_size(provenance: Mapping[str, Any]) -> tuple[int, int] | None:
         return None
 
 
+def picture_map(
+    service: Service, frame: FrameInfo
+) -> Callable[[float, float], tuple[float, float]]:
+    """Return the map from a pixel of the raw frame to where it is in the stored picture."""
+    provenance = service.store.provenance(frame)
+    size = _raw_size(provenance)
+    if size is None:
+        return lambda x, y: (x, y)
+    affine, _ = _affine(provenance, size)
+
+    def move(x: float, y: float) -> tuple[float, float]:
+        moved = affine @ (x, y, 1.0)
+        return float(moved[0]), float(moved[1])
+
+    return move
+
+
 def _moved(lens: LensModel, provenance: Mapping[str, Any]) -> LensModel:
     """Follow the picture's crop, turn and mirroring, as its record names them."""
+    affine, (width, height) = _affine(provenance, (lens.width, lens.height))
+    if np.array_equal(affine, np.eye(2, 3)) and (width, height) == (lens.width, lens.height):
+        return lens
+    try:
+        return lens.moved(affine, width, height)
+    except LensError as error:
+        raise NoLens(f"The picture's geometry cannot be followed: {error}.") from error
+
+
+def _affine(
+    provenance: Mapping[str, Any], size: tuple[int, int]
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Return the map from the raw frame to the picture, and the picture's width and height."""
     from allsky360.imaging.filters.geometry import affine_of
 
     profiles = _at(provenance, "parameters", "profiles")
     if not isinstance(profiles, Mapping) or not profiles:
-        return lens
+        return np.eye(2, 3), size
     chosen = next(
         (
             names
@@ -123,12 +153,10 @@ def _moved(lens: LensModel, provenance: Mapping[str, Any]) -> LensModel:
     name = next(iter(chosen), next(iter(profiles)))
     try:
         steps = [(str(s[0]), dict(s[1])) for s in profiles[name]]
-        affine, (height, width) = affine_of(steps, (lens.height, lens.width))
-        if np.array_equal(affine, np.eye(2, 3)) and (width, height) == (lens.width, lens.height):
-            return lens
-        return lens.moved(affine, width, height)
-    except (LookupError, TypeError, ValueError, LensError) as error:
+        affine, (height, width) = affine_of(steps, (size[1], size[0]))
+    except (LookupError, TypeError, ValueError) as error:
         raise NoLens(f"The picture's geometry cannot be followed: {error}.") from error
+    return np.asarray(affine, np.float64), (width, height)
 
 
 def _at(tree: Any, *path: str) -> Any:
@@ -137,6 +165,3 @@ def _at(tree: Any, *path: str) -> Any:
             return None
         tree = tree.get(key)
     return tree
-
-
-__all__ = ["View", "middle_of", "read_lens", "view_of"]

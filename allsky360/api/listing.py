@@ -1,15 +1,20 @@
-"""A page of frames: by time range, over any number of nights, without gap or duplicate."""
+"""A page of frames: by time and by what was measured, over any nights, no gap and no duplicate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from urllib.parse import urlencode
 
+import numpy as np
 from fastapi import Request, Response
 
-from allsky360.api.conditional import json_answer
+from allsky360.api.conditional import json_answer, json_content
+from allsky360.api.filters import Filters
+from allsky360.api.index.night import NightIndex, microseconds
+from allsky360.api.index.search import matching_rows
 from allsky360.api.models import FramePage, PageLinks
 from allsky360.api.paging import Order, Position, encode
 from allsky360.api.problems import BadRange
@@ -27,6 +32,8 @@ class Asked:
     order: Order
     limit: int
     position: Position | None
+    filters: Filters = field(default_factory=Filters)
+    fields: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse an empty range."""
@@ -41,10 +48,6 @@ class Asked:
         """The order: a cursor remembers its own."""
         return self.position.order if self.position else self.order
 
-    def covers(self, when: datetime) -> bool:
-        """Whether an instant lies in the range."""
-        return (self.start is None or when >= self.start) and (self.end is None or when < self.end)
-
     def may_hold(self, night: date) -> bool:
         """Whether a night can hold frames of the range, whatever the site's longitude."""
         day = timedelta(days=1)
@@ -57,33 +60,51 @@ class Asked:
         at = self.position.night
         return night >= at if self.sorting == "oldest" else night <= at
 
+    def rows(self, night: NightIndex) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+        """Return the rows of a night that are asked for, in their order."""
+        rows = matching_rows(
+            night,
+            self.filters.conditions,
+            low_us=microseconds(self.start),
+            high_us=microseconds(self.end),
+            processed=self.filters.processed,
+        )
+        at = self.position
+        if at is not None and at.night == night.night:
+            rows = rows[rows > at.index] if self.sorting == "oldest" else rows[rows < at.index]
+        return rows if self.sorting == "oldest" else rows[::-1]
+
+    def measurements(self) -> tuple[str, ...] | None:
+        """Measurements that the answer shows; None: all."""
+        if self.fields is None or "measurements" in self.fields:
+            return None
+        return tuple(f.partition(".")[2] for f in self.fields if f.startswith("measurements."))
+
 
 def matching(
-    service: Service, camera: str, nights: Iterable[date], asked: Asked
+    service: Service, camera: str, nights: Sequence[date], asked: Asked
 ) -> Iterator[FrameInfo]:
-    """Yield the frames asked for in order, opening one night at a time."""
+    """Yield the frames asked for in order, at most one more than its limit, night by night."""
     newest_first = asked.sorting == "newest"
-    for night in sorted(filter(asked.may_hold, nights), reverse=newest_first):
-        frames = service.store.frames(camera, night)
-        for frame in reversed(frames) if newest_first else frames:
-            key = (frame.night, frame.index)
-            if asked.position is not None and not asked.position.precedes(key):
-                continue
-            if asked.covers(frame.time):
-                yield frame
+    chosen = sorted(filter(asked.may_hold, nights), reverse=newest_first)
+    left = asked.limit + 1
+    names = asked.measurements()
+    for night in service.store.each(camera, chosen):
+        rows = asked.rows(night)[:left]
+        if rows.size:
+            yield from night.infos(rows.tolist(), names)
+        left -= rows.size
+        if left <= 0:
+            return
 
 
 def answer(
     request: Request, service: Service, camera: str, nights: Sequence[date], asked: Asked
 ) -> Response:
     """Answer one page."""
-    page: list[FrameInfo] = []
-    more = False
-    for frame in matching(service, camera, nights, asked):
-        if len(page) == asked.limit:
-            more = True
-            break
-        page.append(frame)
+    page = list(matching(service, camera, nights, asked))
+    more = len(page) > asked.limit
+    page = page[: asked.limit]
     at = asked.position
     if page:
         at = Position(camera, page[-1].night, page[-1].index, asked.sorting)
@@ -95,7 +116,29 @@ def answer(
         cursor=cursor,
         links=PageLinks(self=self_address(request), next=following),
     )
-    return json_answer(request, body, headers=link_header(following))
+    headers = link_header(following)
+    if asked.fields is None:
+        return json_answer(request, body, headers=headers)
+    tree = body.model_dump(mode="json")
+    tree["frames"] = [_sparse(frame, asked.fields) for frame in tree["frames"]]
+    content = json.dumps(tree, separators=(",", ":"), allow_nan=False).encode()
+    return json_content(request, content, headers=headers)
+
+
+def _sparse(frame: dict[str, object], fields: Sequence[str]) -> dict[str, object]:
+    """Keep the fields asked for, and the id."""
+    kept: dict[str, object] = {"id": frame["id"]}
+    for name in fields:
+        head, _, rest = name.partition(".")
+        if not rest:
+            kept[head] = frame[head]
+        else:
+            inner = frame[head]
+            assert isinstance(inner, dict)
+            part = kept.setdefault(head, {})
+            if isinstance(part, dict):
+                part[rest] = inner.get(rest)
+    return kept
 
 
 def empty_page(request: Request) -> FramePage:
@@ -110,6 +153,9 @@ def _next_address(request: Request, asked: Asked, cursor: str) -> str:
         query["start"] = utc_text(asked.start)
     if asked.end:
         query["end"] = utc_text(asked.end)
+    query |= dict(asked.filters.query)
+    if asked.fields is not None:
+        query["fields"] = ",".join(asked.fields)
     return f"{request.url.path}?{urlencode(query | {'cursor': cursor})}"
 
 

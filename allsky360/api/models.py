@@ -68,11 +68,36 @@ class Cameras(Answer):
     cameras: list[Camera]
 
 
+class NightQuality(Answer):
+    """What a night was like, for a calendar. Shares and extremes are those of its dark frames.
+
+    A frame is dark with the Sun below -12 degrees; null where nothing was measured.
+    """
+
+    frames: int
+    processed: int
+    dark_frames: int = Field(description="Frames with the Sun below -12 degrees.")
+    first_frame: datetime
+    last_frame: datetime
+    clear_share: float | None = Field(description="Mean share of the sky that was clear.")
+    cloud_share: float | None = Field(description="Mean cloudy share of what could be told.")
+    best_sky_brightness_mag_arcsec2: float | None = Field(
+        description="Darkest sky: the 95th percentile, so that one odd frame does not count."
+    )
+    best_limiting_mag: float | None
+    moon_illumination: float | None = Field(description="Mean over the night.")
+    transients: int
+    products: list[str] = Field(description="Names of the night's products.")
+
+
 class NightItem(Answer):
     """A night in the list."""
 
     night: date
     camera: str
+    quality: NightQuality | None = Field(
+        description="Null where the night's numbers cannot be read."
+    )
     links: dict[str, str]
 
 

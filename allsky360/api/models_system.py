@@ -146,9 +146,9 @@ class VariableInfo(Answer):
     units: str = ""
     long_name: str = ""
     sigma: str | None = Field(None, description="Name of its standard deviation.")
-    minimum: float | None
-    maximum: float | None
-    frames: int = Field(description="Frames that have it.")
+    minimum: float | None = Field(None, description="Null unless `ranges` was asked for.")
+    maximum: float | None = None
+    frames: int | None = Field(None, description="Frames that have it.")
 
 
 class VariableList(Answer):

@@ -8,6 +8,7 @@ from fastapi import Query
 from pydantic import AfterValidator
 
 from allsky360.api.geometry import View
+from allsky360.api.parameters import split_list
 from allsky360.api.store import FrameInfo
 from allsky360.config_overlay import OverlaySettings
 from allsky360.overlay.layout import layout
@@ -35,7 +36,7 @@ Kind = Literal["svg", "png"]
 
 
 def _known_layers(text: str) -> str:
-    unknown = set(split_layers(text)) - set(LAYERS)
+    unknown = set(split_list(text)) - set(LAYERS)
     if unknown:
         raise ValueError(
             f"no layer is called {', '.join(sorted(unknown))[:80]}; take {', '.join(LAYERS)}"
@@ -65,16 +66,11 @@ BurnQuery = Annotated[
 ]
 
 
-def split_layers(text: str) -> tuple[str, ...]:
-    """Return the names of a comma-separated list."""
-    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-
-
 def options_of(settings: OverlaySettings, layers: str | None) -> OverlaySettings:
     """Return the settings with just the layers asked for; None leaves them as they are."""
     if layers is None or layers == "default":
         return settings
-    wanted = set(split_layers(layers))
+    wanted = set(split_list(layers))
     switches = {n: n in wanted for n in LAYERS if n not in ("designations", "text")}
     return settings.model_copy(
         update=switches

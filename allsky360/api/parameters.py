@@ -55,6 +55,7 @@ def _within(low: datetime, high: datetime) -> Callable[[datetime], datetime]:
     return clamp
 
 
+NightDate = Annotated[date, BeforeValidator(iso_date)]
 NightPath = Annotated[
     date,
     BeforeValidator(iso_date),
@@ -108,4 +109,40 @@ FormatQuery = Annotated[
 ]
 QualityQuery = Annotated[
     int, Query(ge=10, le=100, description="Quality where the picture is encoded anew.")
+]
+
+
+FRAME_FIELDS = (
+    *("id", "camera", "night", "index", "time", "local_time", "processed", "processed_at"),
+    *("revision", "exposures_s", "gain", "measurements", "links"),
+)
+_FIELD = re.compile(r"measurements\.[a-z][a-z0-9_]{0,62}")
+MAX_FIELDS = 40
+
+
+def _known_fields(text: str | None) -> str | None:
+    for name in split_list(text or ""):
+        if name not in FRAME_FIELDS and _FIELD.fullmatch(name) is None:
+            raise ValueError(
+                f"{name[:60]!r} is no field; take {', '.join(FRAME_FIELDS)} or measurements.NAME"
+            )
+    if len(split_list(text or "")) > MAX_FIELDS:
+        raise ValueError(f"{MAX_FIELDS} fields are the most")
+    return text
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Return the different names of a comma-separated list, in order."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+FieldsQuery = Annotated[
+    str | None,
+    Query(
+        max_length=1500,
+        description="Only these fields of each frame (`id` always): names as in the answer, "
+        "`measurements.NAME` for one measurement.",
+        examples=["time,measurements.sky_brightness_mag_arcsec2"],
+    ),
+    AfterValidator(_known_fields),
 ]

@@ -1,68 +1,121 @@
-"""Measurements along time, thinned so that extremes survive."""
+"""Measurements along time as answers: JSON, CSV, Arrow, Parquet."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
-from datetime import date
+import io
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from allsky360.api.index.night import instant, plain
+from allsky360.api.index.thin import Table
 from allsky360.api.models import Series
-from allsky360.api.store import FrameInfo
+from allsky360.api.models_system import SeriesTable
+from allsky360.api.parameters import split_list
+from allsky360.api.problems import BadRange
 
 MAX_VARIABLES = 8
+SeriesFormat = Literal["json", "csv", "arrow", "parquet"]
+MEDIA_TYPES: Mapping[str, str] = {
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "arrow": "application/vnd.apache.arrow.stream",
+    "parquet": "application/vnd.apache.parquet",
+}
 
 
-def night_series(
-    camera: str, night: date, frames: Sequence[FrameInfo], names: Sequence[str], points: int
-) -> Series:
-    """Collect the named measurements of a night; unknown names are all null."""
-    table = np.array(
-        [[_value(frame, name) for name in names] for frame in frames], dtype=np.float64
-    ).reshape(len(frames), len(names))
-    kept = thin(table, points)
+def wanted_names(text: str) -> tuple[str, ...]:
+    """Return the measurements asked for; refuse none and more than :data:`MAX_VARIABLES`."""
+    names = split_list(text)
+    if len(names) > MAX_VARIABLES:
+        raise BadRange(
+            f"{len(names)} variables were asked for.", mend=f"Ask for {MAX_VARIABLES} at a time."
+        )
+    return names
+
+
+def night_series(camera: str, night: date, table: Table) -> Series:
+    """One night as JSON; unknown names are all null."""
     return Series(
         camera=camera,
         night=night,
-        time=[frames[i].time for i in kept],
-        index=[frames[i].index for i in kept],
-        variables={
-            name: [float(v) if math.isfinite(v) else None for v in table[kept, column]]
-            for column, name in enumerate(names)
-        },
-        frames=len(frames),
+        time=[instant(int(t)) for t in table.time],
+        index=table.row.tolist(),
+        variables={name: listed(values) for name, values in table.columns.items()},
+        frames=table.total,
     )
 
 
-def thin(table: NDArray[np.float64], points: int) -> NDArray[np.intp]:
-    """Choose at most ``points`` (20 or more) rows of ``(N, variables)``, keeping the extremes.
-
-    The rows are cut into equal buckets; every bucket gives the rows of each variable's minimum and
-    maximum, and the first and last row always stay (the min/max scheme of M4, Jugel et al. 2014,
-    without its per-bucket end points).
-    """
-    rows, columns = table.shape
-    if rows <= points:
-        return np.arange(rows)
-    chosen = {0, rows - 1}
-    buckets = max(1, (points - 2) // max(1, 2 * columns))
-    edges = np.linspace(0, rows, buckets + 1).astype(int)
-    for low, high in itertools.pairwise(edges):
-        part = table[low:high]
-        for column in range(columns):
-            good = np.isfinite(part[:, column])
-            if good.any():
-                chosen.add(int(low + np.argmin(np.where(good, part[:, column], np.inf))))
-                chosen.add(int(low + np.argmax(np.where(good, part[:, column], -np.inf))))
-    return np.array(sorted(chosen), dtype=np.intp)
+def series_table(
+    camera: str | None, start: datetime | None, end: datetime | None, table: Table
+) -> SeriesTable:
+    """Any nights as JSON; unknown names are all null."""
+    return SeriesTable(
+        camera=camera,
+        start=start,
+        end=end,
+        frames=table.total,
+        thinned=table.thinned,
+        time=[instant(int(t)) for t in table.time],
+        ids=ids_of(table),
+        variables={name: listed(values) for name, values in table.columns.items()},
+        units=units_of(table),
+    )
 
 
-def _value(frame: FrameInfo, name: str) -> float:
-    if name == "exposure_s":
-        return max(frame.exposures_s, default=math.nan)
-    if name == "gain":
-        return math.nan if frame.gain is None else frame.gain
-    return frame.scalars.get(name, math.nan)
+def units_of(table: Table) -> dict[str, str]:
+    """Unit of each measurement, as the newest night that has it says."""
+    units = {}
+    for name in table.columns:
+        given = (n.view.attributes(name).get("units") for n in reversed(table.nights))
+        units[name] = str(next((u for u in given if u), "s" if name == "exposure_s" else ""))
+    return units
+
+
+def ids_of(table: Table) -> list[str]:
+    """Ids of the frames."""
+    names = [n.night.isoformat() for n in table.nights]
+    return [f"{names[k]}/{row:06d}" for k, row in zip(table.night, table.row, strict=True)]
+
+
+def listed(values: NDArray[Any]) -> list[float | None]:
+    """Return numbers as JSON knows them, each in its shortest form."""
+    good = np.isfinite(values)
+    return [plain(v) if ok else None for v, ok in zip(values, good, strict=True)]
+
+
+def written(table: Table, how: SeriesFormat) -> bytes:
+    """Write a table as CSV, Arrow stream or Parquet; missing values are empty or null."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {
+        "time": pa.array(table.time, pa.timestamp("us", tz="UTC")),
+        "night": pa.array([n.night for n in table.nights] or [], pa.date32()).take(
+            pa.array(table.night)
+        ),
+        "index": pa.array(table.row.astype(np.int32)),
+    }
+    units = units_of(table)
+    fields = [pa.field(name, array.type) for name, array in columns.items()]
+    for name, values in table.columns.items():
+        array = pa.array(values, mask=~np.isfinite(values))
+        columns[name] = array
+        fields.append(pa.field(name, array.type, metadata={"units": units[name]}))
+    made = pa.table(list(columns.values()), schema=pa.schema(fields))
+    out = io.BytesIO()
+    if how == "csv":
+        from pyarrow import csv
+
+        moments = pa.compute.strftime(made["time"], format="%Y-%m-%dT%H:%M:%SZ")
+        csv.write_csv(made.set_column(0, "time", moments), out)
+    elif how == "parquet":
+        from pyarrow import parquet
+
+        parquet.write_table(made, out, compression="zstd")
+    else:
+        with pa.ipc.new_stream(out, made.schema) as stream:
+            stream.write_table(made)
+    return out.getvalue()

@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 
 from allsky360.api.condition import stale_after_s
 from allsky360.api.feed import Feed
+from allsky360.api.index.night import NightIndex
 from allsky360.api.owner_status import OwnerProbe
 from allsky360.api.pictures import EncodedCache
 from allsky360.api.problems import Busy, NotFound, NothingCaptured
@@ -124,6 +125,13 @@ class Service:
         if camera is None or night not in self.store.nights(camera):
             raise NotFound(f"There is no night {night}.", mend="GET /api/v1/nights lists them.")
         return camera
+
+    def need_numbers(self, camera: str, night: date) -> NightIndex:
+        """Return the numbers of a night; refuse one that was not captured."""
+        found = self.store.night(camera, night)
+        if found is None:
+            raise NotFound(f"There is no night {night}.", mend="GET /api/v1/nights lists them.")
+        return found
 
     def need_frame(self, wanted: str | None, night: date, index: int) -> FrameInfo:
         """Return a frame; refuse one that does not exist."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from allsky360.api.addresses import frame_id
 from allsky360.api.geometry import View, view_of
+from allsky360.api.index.night import instant, microseconds, plain
+from allsky360.api.index.thin import thin
+from allsky360.api.listing import Asked
 from allsky360.api.models_sky import FrameStars, StarOfFrame
 from allsky360.api.problems import NoLens, NotMeasured, NotProcessed
 from allsky360.api.service import Service
@@ -53,6 +57,46 @@ def frame_stars(service: Service, frame: FrameInfo, max_v: float) -> FrameStars:
         height=view.lens.height if view else None,
         stars=listed,
     )
+
+
+def light_curve(
+    service: Service, camera: str, nights: Sequence[date], hip: int, asked: Asked, points: int
+) -> dict[str, Any]:
+    """Return a star's course over nights as columns, thinned where there is too much of it."""
+    low, high = microseconds(asked.start), microseconds(asked.end)
+    times: list[NDArray[np.int64]] = []
+    ids: list[str] = []
+    values: dict[str, list[NDArray[np.float32]]] = {name: [] for name in STAR_ROWS}
+    for night in nights:
+        courses = {n: service.store.course(camera, night, n, hip) for n in STAR_ROWS}
+        when, rows, flux = courses["star_flux"]
+        moments = when.astype(np.int64)
+        keep = np.isfinite(flux)
+        if low is not None:
+            keep &= moments >= low
+        if high is not None:
+            keep &= moments < high
+        times.append(moments[keep])
+        ids += [f"{night}/{row:06d}" for row in rows[keep]]
+        for name, (_, _, found) in courses.items():
+            # a frame committed between two readings has more rows in the later one
+            same = np.full(flux.size, np.nan, np.float32)
+            n = min(flux.size, found.size)
+            same[:n] = found[:n]
+            values[name].append(same[keep])
+    time = np.concatenate(times) if times else np.empty(0, np.int64)
+    columns = {n: np.concatenate(v) if v else np.empty(0, "f4") for n, v in values.items()}
+    kept = thin(columns["star_flux"], points)
+    flags = columns["star_flags"][kept]
+    return {
+        "time": [instant(int(t)) for t in time[kept]],
+        "ids": [ids[i] for i in kept],
+        "flux": [number(plain(v)) for v in columns["star_flux"][kept]],
+        "flux_sigma": [number(plain(v)) for v in columns["star_flux_sigma"][kept]],
+        "loss_mag": [number(plain(v)) for v in columns["star_loss_mag"][kept]],
+        "flags": [int(v) if np.isfinite(v) else None for v in flags],
+        "thinned": kept.size < time.size,
+    }
 
 
 def _by_hip(row: Any) -> Mapping[int, float]:

@@ -1,27 +1,28 @@
 """The service's view of the archive: what a request needs of a frame, and nothing that writes.
 
-All reading goes through :class:`allsky360.archive.Archive`; this adds what only a service needs:
-records kept until the night's commit counters move, so that a request costs what it returns.
+Numbers come from the index, which is kept in memory; pixels and records from
+:class:`allsky360.archive.Archive`.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from allsky360.api.index.night import NightIndex
+from allsky360.api.index.nights import LIVE_NIGHTS, Index
 from allsky360.api.store_info import FrameInfo
-from allsky360.archive import Archive, FrameRecord, FrameRef, StoredRow
-from allsky360.archive.layout import is_slug, parse_night
+from allsky360.archive import Archive, StoredRow
+from allsky360.archive.columns import current_version
+from allsky360.archive.layout import night_folder
 from allsky360.model import Bracket, Site
 
-KEPT_NIGHTS = 4
-WATCHED_NIGHTS = 2
-"""Newest nights of each camera whose commits are announced."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+__all__ = ["FrameInfo", "Store"]
 
 
 class Store:
@@ -29,60 +30,42 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.index = Index(root)
         self._archive = Archive(root)
-        self._kept: OrderedDict[tuple[str, date], tuple[object, tuple[FrameInfo, ...]]] = (
-            OrderedDict()
-        )
-        self._with_frames: set[tuple[str, date]] = set()
-        self._lock = threading.Lock()
+
+    # -- numbers ------------------------------------------------------------------------------
 
     def cameras(self) -> list[str]:
         """Slugs of the cameras that have frames."""
-        return [name for name in _folders(self.root) if is_slug(name) and self.nights(name)]
+        return self.index.cameras()
 
     def slug(self, camera: str) -> str:
         """Return the slug of a camera given by device name or slug."""
         return self._archive.slug(camera)
 
     def nights(self, camera: str) -> list[date]:
-        """Nights of a camera that have frames, oldest first.
+        """Nights of a camera that have frames, oldest first."""
+        return self.index.nights(camera)
 
-        A night that was seen to have frames is not opened again for this: a year of nights costs
-        one folder listing.
-        """
-        found = [n for name in _folders(self.root / camera) if (n := parse_night(name))]
-        return [n for n in sorted(found) if self._has_frames(camera, n)]
+    def night(self, camera: str, night: date) -> NightIndex | None:
+        """Numbers of a night; None where there is none."""
+        return self.index.night(camera, night)
 
-    def _has_frames(self, camera: str, night: date) -> bool:
-        key = (camera, night)
-        if key in self._with_frames:
-            return True
-        if self._archive.count(camera, night) == 0:
-            return False
-        self._with_frames.add(key)
-        return True
+    def each(self, camera: str, nights: Sequence[date] | None = None) -> Iterator[NightIndex]:
+        """Yield the numbers of several nights, of all where none are named."""
+        yield from self.index.each(camera, self.nights(camera) if nights is None else list(nights))
 
     def frames(self, camera: str, night: date) -> Sequence[FrameInfo]:
-        """Frames of a night in order of arrival."""
-        key, mark = (camera, night), self._archive.commits(camera, night)
-        with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None and kept[0] == mark:
-                self._kept.move_to_end(key)
-                return kept[1]
-        # Read after the mark: what is kept may be newer than it, never older.
-        frames = tuple(_info(record) for record in self._archive.frames(camera, night))
-        with self._lock:
-            self._kept[key] = (mark, frames)
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT_NIGHTS:
-                self._kept.popitem(last=False)
-        return frames
+        """Frames of a night in order of arrival, with all their measurements."""
+        found = self.index.night(camera, night)
+        return () if found is None else found.infos(range(found.rows))
 
     def frame(self, camera: str, night: date, index: int) -> FrameInfo | None:
         """One frame, None where there is none."""
-        found = self._archive.frames(camera, night, index, index + 1)
-        return _info(found[0]) if found else None
+        found = self.index.night(camera, night)
+        if found is None or not 0 <= index < found.rows:
+            return None
+        return found.infos([index])[0]
 
     def newest(self, camera: str | None = None, *, processed: bool = False) -> FrameInfo | None:
         """Newest frame by arrival, of one camera or of all; None where there is none."""
@@ -94,25 +77,41 @@ class Store:
         return max(found, key=lambda frame: frame.time, default=None)
 
     def _newest_of(self, camera: str, processed: bool) -> FrameInfo | None:
-        for night in reversed(self.nights(camera)):
-            for frame in reversed(self.frames(camera, night)):
-                if frame.processed or not processed:
-                    return frame
+        for night in self.each(camera, self.nights(camera)[::-1]):
+            row = night.rows - 1
+            if processed:
+                done = np.flatnonzero(night.stamps() >= 0)
+                row = int(done[-1]) if done.size else -1
+            if row >= 0:
+                return night.infos([row])[0]
         return None
+
+    def commits(self) -> dict[tuple[str, date], NDArray[np.int64]]:
+        """When each frame of the cameras' newest nights was processed, microseconds; -1: not."""
+        return {
+            (camera, night.night): night.stamps()
+            for camera in self.cameras()
+            for night in self.each(camera, self.nights(camera)[-LIVE_NIGHTS:])
+        }
+
+    # -- files --------------------------------------------------------------------------------
+
+    def version(self, camera: str, night: date) -> str:
+        """Version of a night that readers are shown."""
+        return current_version(night_folder(self.root, camera, night))
 
     def picture(self, frame: FrameInfo) -> Path | None:
         """Stored picture of a processed frame; None where there is none."""
         return self._archive.picture(frame.ref) if frame.processed else None
 
-    def provenance(self, frame: FrameInfo) -> dict[str, Any]:
-        """How a processed frame came about; empty while it is not processed."""
-        record = self._archive.record(frame.ref) if frame.processed else {}
-        provenance = record.get("provenance", {})
-        return provenance if isinstance(provenance, dict) else {}
-
     def record(self, frame: FrameInfo) -> dict[str, Any]:
         """Whole record of a processed frame; empty while it is not processed."""
         return self._archive.record(frame.ref) if frame.processed else {}
+
+    def provenance(self, frame: FrameInfo) -> dict[str, Any]:
+        """How a processed frame came about; empty while it is not processed."""
+        provenance = self.record(frame).get("provenance", {})
+        return provenance if isinstance(provenance, dict) else {}
 
     def site(self, camera: str, night: date) -> Site | None:
         """Where the camera stood in a night; None where the archive does not say."""
@@ -122,44 +121,20 @@ class Store:
         """Device name of a camera, its slug where nothing is known."""
         return self._archive.device(camera, night)
 
-    def products_folder(self, camera: str, night: date) -> Path:
-        """Folder of a night's products; it may not exist."""
-        return self._archive.version_folder(camera, night) / "products"
-
     def row(self, frame: FrameInfo, name: str) -> StoredRow | None:
         """What a frame measured along an axis, with the axis; None where it did not."""
         return self._archive.stored_row(frame.ref, name) if frame.processed else None
 
+    def elements(self, camera: str, night: date, name: str) -> NDArray[Any]:
+        """Index coordinate of what a night measured along an axis; empty where it did not."""
+        return self._archive.elements(camera, night, name)
+
+    def course(
+        self, camera: str, night: date, name: str, element: float
+    ) -> tuple[NDArray[np.datetime64], NDArray[np.intp], NDArray[np.float32]]:
+        """One star's or cell's course through a night: times, frames, values."""
+        return self._archive.course(camera, night, name, element)
+
     def bracket(self, frame: FrameInfo) -> Bracket:
         """Raw exposures of a frame."""
         return self._archive.bracket(frame.ref)
-
-    def commits(self) -> dict[FrameRef, int]:
-        """Commit stamps of the processed frames of each camera's newest nights."""
-        return {
-            frame.ref: frame.stamp
-            for camera in self.cameras()
-            for night in self.nights(camera)[-WATCHED_NIGHTS:]
-            for frame in self.frames(camera, night)
-            if frame.processed
-        }
-
-
-def _info(record: FrameRecord) -> FrameInfo:
-    at = record.processed_at
-    return FrameInfo(
-        ref=record.ref,
-        time=record.time,
-        exposures_s=record.exposures_s,
-        gain=record.gain,
-        scalars=record.scalars,
-        stamp=0 if at is None else (at - _EPOCH) // timedelta(microseconds=1) * 1000,
-        version=record.version,
-    )
-
-
-def _folders(path: Path) -> list[str]:
-    try:
-        return sorted(p.name for p in path.iterdir() if p.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []

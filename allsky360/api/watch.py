@@ -10,9 +10,12 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
 
 from allsky360.api.addresses import frame_address, frame_id
 from allsky360.api.condition import judge
@@ -40,7 +43,7 @@ class Watcher:
     clock: Clock
     stale_after_s: float
     interval_s: float = INTERVAL_S
-    _known: dict[FrameRef, int] = field(default_factory=dict)
+    _known: dict[tuple[str, date], NDArray[np.int64]] = field(default_factory=dict)
     _state: tuple[str, str] | None = None
     _trouble: str = ""
     _primed: bool = False
@@ -62,12 +65,17 @@ class Watcher:
     async def look(self) -> None:
         """Announce every frame committed since the last look; the first look announces none."""
         committed = await anyio.to_thread.run_sync(self.store.commits)
-        fresh = [(s, k) for k, s in committed.items() if self._known.get(k) != s]
-        self._known = dict(committed)
+        known, self._known = self._known, committed
         if not self._primed:
             self._primed = True
-            self.feed.stamp = max(committed.values(), default=0)
+            self.feed.stamp = max((int(s.max()) for s in committed.values()), default=-1) * 1000
+            self.feed.stamp = max(self.feed.stamp, 0)
             return
+        fresh = [
+            (int(stamps[row]) * 1000, FrameRef(camera, night, int(row)))
+            for (camera, night), stamps in committed.items()
+            for row in changed_rows(known.get((camera, night)), stamps)
+        ]
         for stamp, key in sorted(fresh):
             self.feed.publish("frame", frame_data(key), stamp)
 
@@ -86,7 +94,11 @@ class Watcher:
 
     def committed_after(self, stamp: int) -> list[Event] | None:
         """Events of the frames committed after ``stamp``; None when there are too many."""
-        missed = sorted((s, k) for k, s in self._known.items() if s > stamp)
+        missed = sorted(
+            (int(stamps[row]) * 1000, FrameRef(camera, night, int(row)))
+            for (camera, night), stamps in self._known.items()
+            for row in np.flatnonzero(stamps * 1000 > stamp)
+        )
         if not self._primed or len(missed) > MAX_REPLAY:
             return None
         # Their ids name no run of the service, so that a replay cut short resumes by its stamp.
@@ -100,6 +112,17 @@ class Watcher:
             else:
                 log.info("the archive can be watched again")
         self._trouble = trouble
+
+
+def changed_rows(before: NDArray[np.int64] | None, now: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the frames that were processed, or processed again, since ``before``."""
+    if before is now:
+        return np.empty(0, np.intp)
+    old = np.full(now.size, -1, np.int64)
+    if before is not None:
+        n = min(before.size, now.size)
+        old[:n] = before[:n]
+    return np.flatnonzero((now >= 0) & (now != old))
 
 
 def frame_data(key: FrameRef) -> Mapping[str, Any]:

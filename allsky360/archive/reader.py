@@ -266,9 +266,16 @@ class Archive:
         values : ndarray of float32
             NaN where a frame did not measure it, or where its row is damaged.
         """
+        times, _, values = self.course(camera, night, name, index)
+        return times, values
+
+    def course(
+        self, camera: str, night: date, name: str, index: float
+    ) -> tuple[NDArray[np.datetime64], NDArray[np.intp], NDArray[np.float32]]:
+        """Return :meth:`series`, with the numbers of the frames between times and values."""
         table = self._processed_table(self.slug(camera), night)
         if table is None:
-            return np.empty(0, "datetime64[us]"), np.empty(0, np.float32)
+            return np.empty(0, "datetime64[us]"), np.empty(0, np.intp), np.empty(0, np.float32)
         rows = np.flatnonzero(table.columns["time"] >= 0)
         values = np.full(len(rows), np.nan, np.float32)
         for stored in row_store.variants(table.root, name):
@@ -284,7 +291,23 @@ class Archive:
                     continue
                 if found is not None:
                     values[k] = row_store.as_float(found[at : at + 1], metadata)[0]
-        return table.columns["time"][rows].astype("datetime64[us]"), values
+        return table.columns["time"][rows].astype("datetime64[us]"), rows, values
+
+    def elements(self, camera: str, night: date, name: str) -> NDArray[Any]:
+        """Index coordinates that a night's rows of this name have, ``(N,)``; empty where none."""
+        table = self._processed_table(self.slug(camera), night)
+        found: list[NDArray[Any]] = []
+        for stored in row_store.variants(table.root, name) if table is not None else ():
+            assert table is not None
+            axis = row_store.axis_of(table.root.arrays[stored])
+            try:
+                values = row_store.read_coordinate(table.path, axis, table.root.arrays[axis])
+            except (OSError, ValueError, KeyError) as error:
+                log.warning("%s of %s is damaged: %s", axis, table.path, error)
+                continue
+            if values is not None:
+                found.append(values)
+        return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     # -- pixels and files ---------------------------------------------------------------------
 
@@ -320,11 +343,6 @@ class Archive:
             self._folder(ref.camera, ref.night), self._version(ref.camera, ref.night), ref.index
         )
         return path if path.is_file() else None
-
-    def version_folder(self, camera: str, night: date) -> Path:
-        """Folder of the files of the version readers are shown; it may not exist yet."""
-        slug = self.slug(camera)
-        return self._folder(slug, night) / self._version(slug, night)
 
     def record(self, ref: FrameRef) -> dict[str, Any]:
         """Metadata and provenance of a processed frame; empty where there is none."""

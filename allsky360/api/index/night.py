@@ -153,6 +153,11 @@ def instant(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+def microseconds(when: datetime | None) -> int | None:
+    """Return an instant as the archive counts it; None for None."""
+    return None if when is None else (when - _EPOCH) // timedelta(microseconds=1)
+
+
 def plain(value: Any) -> float:
     """Return a number as Python's float; a float32 as the shortest decimal that means it."""
     return float(str(value)) if isinstance(value, np.float32) else float(value)

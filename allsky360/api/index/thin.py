@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.api.index.night import BLOCK, NightIndex
+from allsky360.api.index.night import BLOCK, NightIndex, microseconds
 
 Rows = NDArray[np.intp]
 
@@ -65,8 +65,9 @@ def parts_between(
     nights: Sequence[NightIndex], start: datetime | None, end: datetime | None
 ) -> list[Part]:
     """Return the rows whose time lies in ``[start, end)``."""
-    low = -(2**62) if start is None else int(start.timestamp() * 1e6)
-    high = 2**62 if end is None else int(end.timestamp() * 1e6)
+    begin, finish = microseconds(start), microseconds(end)
+    low = -(2**62) if begin is None else begin
+    high = 2**62 if finish is None else finish
     parts = []
     for night in nights:
         first, last = night.span()
@@ -103,6 +104,17 @@ def thinned(parts: Sequence[Part], names: Sequence[str], points: int) -> Table:
     return gather(parts, offsets, names, np.unique(np.concatenate(chosen)), total)
 
 
+def thin(values: NDArray[Any], points: int) -> Rows:
+    """Choose at most ``points`` places of ``(N,)`` values, keeping the extremes of each bucket."""
+    if values.size <= points:
+        return np.arange(values.size)
+    place = np.flatnonzero(np.isfinite(values))
+    bucket = place // -(-values.size // ((points - 2) // 2))
+    good = values[place].astype(np.float64)
+    chosen = [_first_of_each(place, v, bucket) for v in (good, -good)]
+    return np.unique(np.concatenate([[0, values.size - 1], *chosen]))
+
+
 def _candidates(
     parts: Sequence[Part], offsets: NDArray[np.intp], name: str, low: bool, blocks: bool
 ) -> tuple[Rows, NDArray[np.float64], Rows]:
@@ -113,16 +125,14 @@ def _candidates(
             continue
         column = part.night.column(name)
         if part.rows is None and blocks:
-            rows = part.night.blocks(name)[0 if low else 1]
-            known = rows >= 0
-            begin = np.flatnonzero(known) * BLOCK
-            rows = rows[known].astype(np.intp)
-            place = rows
+            extremes = part.night.blocks(name)[0 if low else 1]
+            filled = np.flatnonzero(extremes >= 0)
+            place = rows = extremes[filled].astype(np.intp)
+            begin = filled * BLOCK
         else:
-            rows = np.arange(column.size) if part.rows is None else part.rows
-            known = np.isfinite(column[rows])
-            place = np.flatnonzero(known)
-            begin, rows = place, rows[known]
+            mine = np.arange(column.size) if part.rows is None else part.rows
+            place = begin = np.flatnonzero(np.isfinite(column[mine]))
+            rows = mine[place]
         places.append(place + offset)
         values.append(column[rows].astype(np.float64))
         begins.append(begin + offset)
@@ -138,7 +148,7 @@ def _first_of_each(places: Rows, values: NDArray[np.float64], bucket: Rows) -> R
     order = np.lexsort((places, values, bucket))
     sorted_buckets = bucket[order]
     first = np.concatenate([[True], sorted_buckets[1:] != sorted_buckets[:-1]])
-    return places[order[first]]
+    return np.asarray(places[order[first]])
 
 
 def gather(

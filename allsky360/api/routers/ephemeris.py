@@ -21,7 +21,7 @@ from allsky360.api.models_sky import (
     NightTimesInfo,
     Span,
 )
-from allsky360.api.parameters import NightPath, Start, iso_date, iso_time, utc
+from allsky360.api.parameters import NightDate, NightPath, Start, iso_time, utc
 from allsky360.api.problems import BadRange, responses
 from allsky360.api.service import ServiceDep
 from allsky360.model import Site
@@ -35,7 +35,6 @@ MAX_NIGHTS = 31
 router = APIRouter(prefix="/ephemeris", tags=["ephemeris"])
 
 Instant = Annotated[datetime, BeforeValidator(iso_time), AfterValidator(utc)]
-NightQuery = Annotated[date, BeforeValidator(iso_date)]
 
 
 @router.get("", response_model=Ephemeris, responses=responses(400, 404, 422))
@@ -112,9 +111,9 @@ def get_track(
 def list_night_times(
     request: Request,
     service: ServiceDep,
-    start: Annotated[NightQuery, Query(description="First night.", examples=["2026-11-22"])],
+    start: Annotated[NightDate, Query(description="First night.", examples=["2026-11-22"])],
     end: Annotated[
-        NightQuery | None, Query(description=f"Night after the last; at most {MAX_NIGHTS} nights.")
+        NightDate | None, Query(description=f"Night after the last; at most {MAX_NIGHTS} nights.")
     ] = None,
 ) -> Response:
     """Give twilight, darkness and Moon of several nights, for the shading of charts."""

@@ -26,6 +26,7 @@ from allsky360.api.conditional import (
     not_modified,
     unchanged,
 )
+from allsky360.api.filters import FiltersDep
 from allsky360.api.fits import FitsFile, fits_file
 from allsky360.api.geometry import view_of
 from allsky360.api.middleware import HEAD_KEY
@@ -37,6 +38,7 @@ from allsky360.api.parameters import (
     CameraQuery,
     CursorQuery,
     EndQuery,
+    FieldsQuery,
     FormatQuery,
     HeightQuery,
     IndexPath,
@@ -45,6 +47,7 @@ from allsky360.api.parameters import (
     QualityQuery,
     StartQuery,
     WidthQuery,
+    split_list,
 )
 from allsky360.api.pictures import DEFAULT_QUALITY, Wanted, made_picture, negotiate
 from allsky360.api.problems import NotFound, NotProcessed, Responses, responses
@@ -95,16 +98,19 @@ PictureDep = Annotated[Wanted, Depends(asked_picture)]
 def list_frames(
     request: Request,
     service: ServiceDep,
+    filters: FiltersDep,
     camera: CameraQuery = None,
     start: StartQuery = None,
     end: EndQuery = None,
     order: Annotated[Order, Query(description="Which frames come first.")] = "oldest",
     limit: LimitQuery = DEFAULT_PAGE,
     cursor: CursorQuery = None,
+    fields: FieldsQuery = None,
 ) -> Response:
-    """List frames of any nights, a page at a time."""
+    """Search the frames of all nights, a page at a time."""
     position = decode(cursor) if cursor else None
-    asked = listing.Asked(start, end, order, limit, position)
+    chosen = None if fields is None else split_list(fields)
+    asked = listing.Asked(start, end, order, limit, position, filters, chosen)
     slug = service.camera(position.camera if position else camera)
     if slug is None:
         return json_answer(request, listing.empty_page(request))

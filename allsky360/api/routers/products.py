@@ -22,7 +22,7 @@ from allsky360.api.models_system import ProductInfo, ProductList, ProductPage
 from allsky360.api.paging import Position, decode, encode
 from allsky360.api.parameters import CameraQuery, CursorQuery, NightPath
 from allsky360.api.problems import Responses, responses
-from allsky360.api.products import NAME, product_file, product_of, products_of
+from allsky360.api.products import NAME, need_file, need_product, product_info, products_of
 from allsky360.api.service import ServiceDep
 
 router = APIRouter(tags=["products"])
@@ -100,11 +100,11 @@ def get_product(
 ) -> Response:
     """Give one product's record."""
     slug = service.need_night(camera, night)
-    return json_answer(request, product_of(service, slug, night, name))
+    return json_answer(request, product_info(need_product(service, slug, night, name)))
 
 
 @router.get(
-    "/nights/{night}/products/{name}/files/{path:path}",
+    "/nights/{night}/products/{name}/files/{path}",
     response_class=Response,
     responses=FILE | responses(404, 422),
 )
@@ -121,8 +121,8 @@ def get_product_file(
 ) -> Response:
     """Give a product's file; `Range` gives a part of it, so that videos can be sought."""
     slug = service.need_night(camera, night)
-    product = product_of(service, slug, night, name)
-    there, media_type = product_file(service, product, path)
+    product = need_product(service, slug, night, name)
+    there, media_type = need_file(service, product, path)
     status = there.stat()
     etag = make_etag(slug, night, name, path, status.st_mtime_ns, status.st_size)
     headers = cache_headers(etag, product.created_at, LIVE) | {"accept-ranges": "bytes"}
