@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from allsky360.clock import REAL_CLOCK, Clock, rehearsal
 from allsky360.config_filters import FilterSettings, ProfilesSettings
 from allsky360.config_overlay import OverlaySettings
+from allsky360.config_retention import RetentionSettings
 from allsky360.config_section import Section
 from allsky360.config_steps import check_geometry, check_steps
 from allsky360.config_text import explain_errors, explain_stray_environment
@@ -340,6 +341,7 @@ class Settings(BaseSettings):
 
     site: SiteSettings = Field(default_factory=SiteSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     camera: CameraSettings = Field(default_factory=CameraSettings)
     exposure: ExposureSettings = Field(default_factory=ExposureSettings)
     capture: CaptureSettings = Field(default_factory=CaptureSettings)

@@ -18,14 +18,14 @@ from prefect.states import Completed
 from allsky360.config import load_settings
 from tasks.artifacts import attempt
 from tasks.burst import run_log
-from tasks.retention import database_bytes, delete_old_runs
+from tasks.retention import database_bytes, delete_old_runs, tidy_archive
 
 OURS = "allsky360"  # the tag every deployment of ours gives its runs
 
 
 @flow(name="housekeeping", persist_result=False)
 def housekeeping() -> State[Any]:
-    """Delete our runs older than ``prefect.retention_days`` and report the database's size."""
+    """Remove what retention no longer keeps, and runs older than ``prefect.retention_days``."""
     settings = load_settings()
     before = datetime.now(UTC) - timedelta(days=settings.prefect.retention_days)
     deleted = delete_old_runs(OURS, before)
@@ -33,5 +33,10 @@ def housekeeping() -> State[Any]:
     words = f"{deleted} run(s) older than {before:%Y-%m-%d} deleted"
     if size is not None:
         words += f"; Prefect's database holds {size / 1e6:.1f} MB"
+    removed = tidy_archive(settings)
+    if removed:
+        gigabytes = sum(r.bytes for r in removed) / 1e9
+        words += f"; {gigabytes:.2f} GB removed from the archive:\n\n"
+        words += "\n".join(f"- {r.camera} {r.night} {r.kind}: {r.reason}" for r in removed)
     attempt(lambda: create_markdown_artifact(words, key="housekeeping"), run_log())
     return Completed(message=words)

@@ -1,13 +1,17 @@
-"""Remove old runs from Prefect's database."""
+"""Remove old runs from Prefect's database, and old data from the archive."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from allsky360.config import Settings
+
+if TYPE_CHECKING:
+    from allsky360.archive.retention import Removal
 
 PAGE = 100
 MOST = 5000  # runs deleted in one go: more than a day makes
@@ -42,3 +46,12 @@ def database_bytes(settings: Settings) -> int | None:
     """Return the size of our own server's database; None when the server is elsewhere."""
     file = settings.storage.root / "prefect" / "prefect.db"
     return file.stat().st_size if not settings.prefect.url and file.exists() else None
+
+
+@task(name="tidy-archive", cache_policy=NO_CACHE, persist_result=False)
+def tidy_archive(settings: Settings) -> list[Removal]:
+    """Remove from the archive what the settings of retention no longer keep; return what went."""
+    from allsky360.archive.retention import tidy
+
+    floor = settings.storage.min_free_gb * 1e9
+    return tidy(settings.storage.root, settings.retention, datetime.now(UTC), floor_bytes=floor)

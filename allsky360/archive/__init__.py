@@ -1,6 +1,6 @@
 """The Zarr archive: layout, writing, reading, integrity check."""
 
-from allsky360.archive.errors import ArchiveBusy, ArchiveError, ArchiveFull, NoSuchFrame
+from allsky360.archive.errors import ArchiveBusy, ArchiveError, ArchiveFull, NoSuchFrame, RawRemoved
 from allsky360.archive.layout import FrameRef, camera_slug
 from allsky360.archive.processed import ProcessedWriter
 from allsky360.archive.raw import RawWriter
@@ -19,6 +19,7 @@ __all__ = [
     "NoSuchFrame",
     "Problem",
     "ProcessedWriter",
+    "RawRemoved",
     "RawWriter",
     "Row",
     "StoredRow",

@@ -34,11 +34,17 @@ class NoSuchFrame(ArchiveError):
     name = "no-such-frame"
 
 
+class RawRemoved(NoSuchFrame):
+    """The frame was processed, and its raw images have been removed since."""
+
+    name = "raw-removed"
+
+
 def archive_error(error: OSError, path: Path) -> ArchiveError:
     """Turn an operating-system error into one that names the path and the mend."""
     if error.errno in FULL:
         return ArchiveFull(
-            f"{path}: the disk is full.", mend="Delete old nights or move storage.root."
+            f"{path}: the disk is full.", mend="Run 'allsky360 retention', or move storage.root."
         )
     return ArchiveError(
         f"{path}: {error.strerror or error}.", mend="Check the disk and the folder's permissions."

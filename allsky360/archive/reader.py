@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.archive import group, row_store
-from allsky360.archive.errors import ArchiveError, NoSuchFrame
+from allsky360.archive.errors import ArchiveError, NoSuchFrame, RawRemoved
 from allsky360.archive.layout import (
     VERSION,
     FrameRef,
@@ -28,6 +28,7 @@ from allsky360.archive.layout import (
     record_path,
 )
 from allsky360.archive.raw import crc32, instant
+from allsky360.archive.removed import removed
 from allsky360.model import Bracket, Exposure, Site
 
 log = logging.getLogger(__name__)
@@ -376,12 +377,7 @@ class Archive:
         return any((p / "zarr.json").is_file() for p in raw_stores(self._folder(camera, night)))
 
     def _version(self, camera: str, night: date) -> str:
-        try:
-            content = json.loads((self._folder(camera, night) / "current.json").read_bytes())
-            version = str(content["version"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return VERSION  # none yet, or damaged: the first version is always there
-        return version if version.isalnum() else VERSION
+        return current_version(self._folder(camera, night))
 
     def _table(self, path: Path) -> _Table | None:
         """Read a store's committed scalars; cached until its root changes."""
@@ -513,6 +509,15 @@ class Archive:
             )
 
 
+def current_version(folder: Path) -> str:
+    """Name of the version of a night that readers are shown."""
+    try:
+        version = str(json.loads((folder / "current.json").read_bytes())["version"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return VERSION  # none yet, or damaged: the first version is always there
+    return version if version.isalnum() else VERSION
+
+
 def _image(pixels: Any, table: _Table, row: int, k: int) -> Any:
     """Read one image; the committed view's length rules, not the array's own capacity."""
     if row >= pixels.shape[0]:  # sealed by an older commit while this view is newer
@@ -525,6 +530,12 @@ def _image(pixels: Any, table: _Table, row: int, k: int) -> Any:
             raise FileNotFoundError(f"{file} is missing")
         return image
     except (ValueError, RuntimeError, OSError) as error:
+        when = removed(table.path.parent).get("raw")
+        if when is not None and not file.is_file():
+            raise RawRemoved(
+                f"the raw images of {table.path.parent} were removed on {when:%Y-%m-%d}.",
+                mend="Keep more with retention.raw_days, or mark nights as favourites.",
+            ) from error
         raise ArchiveError(
             f"{table.path}: image {row}, exposure {k} is damaged: {error}.",
             mend="Run 'allsky360 verify'.",

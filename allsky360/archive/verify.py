@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,8 @@ import numpy as np
 from allsky360.archive import group, row_store
 from allsky360.archive.layout import VERSION, picture_path, raw_stores, record_path
 from allsky360.archive.raw import crc32, instant
+from allsky360.archive.reader import Archive
+from allsky360.archive.removed import Kind, removed
 
 Severity = Literal["error", "warning", "info"]
 
@@ -44,6 +47,7 @@ def verify_night(folder: Path, *, deep: bool = True) -> list[Problem]:
         can be made again from raw; ``info``: left-overs of a crash, harmless.
     """
     stores = raw_stores(folder)
+    gone = removed(folder)
     problems = [
         Problem(
             "warning",
@@ -58,13 +62,29 @@ def verify_night(folder: Path, *, deep: bool = True) -> list[Problem]:
         return [*problems, none]
     expected = 0
     for store in stores:
-        found, expected = _verify_raw(store, expected, deep)
+        found, expected = _verify_raw(store, expected, deep, _may_lack_raw(folder, gone))
         problems += found
-    problems += _verify_processed(folder, expected, deep)
+    problems += _verify_processed(folder, expected, deep, gone)
+    problems += [
+        Problem("info", str(folder), f"its {kind} were removed on {when:%Y-%m-%d} by retention")
+        for kind, when in gone.items()
+    ]
     return problems
 
 
-def _verify_raw(store: Path, first: int, deep: bool) -> tuple[list[Problem], int]:
+def _may_lack_raw(folder: Path, gone: Mapping[Kind, datetime]) -> Callable[[int], bool]:
+    """Tell which frames may have no raw images: retention spares those that were not processed."""
+    if "raw" not in gone:
+        return lambda _: False
+    archive = Archive(folder.parents[1])
+    spared = archive.unprocessed(folder.parent.name, date.fromisoformat(folder.name))
+    waiting = {ref.index for ref in spared}
+    return lambda index: index not in waiting
+
+
+def _verify_raw(
+    store: Path, first: int, deep: bool, may_lack: Callable[[int], bool]
+) -> tuple[list[Problem], int]:
     try:
         root = group.Root.load(store)
         begins = int(root.attributes["first_index"])
@@ -93,7 +113,14 @@ def _verify_raw(store: Path, first: int, deep: bool) -> tuple[list[Problem], int
             problems.append(Problem("error", f"{store}/{name}", str(error)))
     if {"time", "exposure_s", "crc32"} <= columns.keys():
         problems += _verify_times(store, columns["time"])
-        problems += _verify_images(store, root, columns["exposure_s"], columns["crc32"], deep)
+        problems += _verify_images(
+            store,
+            root,
+            columns["exposure_s"],
+            columns["crc32"],
+            deep,
+            lambda k: may_lack(begins + k),
+        )
     problems += _left_overs(store)
     return problems, begins + root.rows
 
@@ -122,7 +149,12 @@ def _verify_times(store: Path, times: np.ndarray) -> Iterator[Problem]:
 
 
 def _verify_images(
-    store: Path, root: group.Root, exposure_s: np.ndarray, checksums: np.ndarray, deep: bool
+    store: Path,
+    root: group.Root,
+    exposure_s: np.ndarray,
+    checksums: np.ndarray,
+    deep: bool,
+    may_lack: Callable[[int], bool],
 ) -> Iterator[Problem]:
     shape = root.arrays["raw"]["shape"]
     bands = len(shape) == 5
@@ -133,7 +165,8 @@ def _verify_images(
         file = group.image_path(store, "raw", int(row), int(k), bands=bands)
         expected = int(checksums[row, k])
         if not file.is_file():
-            if expected != zeros:  # Zarr stores no file for an image of nothing but zeros
+            # Zarr stores no file for an image of nothing but zeros
+            if expected != zeros and not may_lack(int(row)):
                 yield Problem("error", where, f"{file.name} is missing", "Restore it from a copy.")
             continue
         if array is None:
@@ -152,7 +185,9 @@ def _left_overs(store: Path) -> Iterator[Problem]:
         yield Problem("info", str(partial), "left over from a crash", "It may be deleted.")
 
 
-def _verify_processed(folder: Path, frames: int, deep: bool) -> Iterator[Problem]:
+def _verify_processed(
+    folder: Path, frames: int, deep: bool, gone: Mapping[Kind, datetime]
+) -> Iterator[Problem]:
     again = "Process the frame again."
     current = folder / "current.json"
     version = VERSION
@@ -186,9 +221,10 @@ def _verify_processed(folder: Path, frames: int, deep: bool) -> Iterator[Problem
         if row >= frames:
             yield Problem("error", where, "is processed but has no raw frame")
         picture = picture_path(folder, version, row)
-        if not _is_jpeg(picture):
+        if "pictures" not in gone and not _is_jpeg(picture):
             yield Problem("warning", where, f"{picture.name} is missing or damaged", again)
-        if (trouble := _linear_trouble(store, root, row, deep)) is not None:
+        trouble = None if "linear" in gone else _linear_trouble(store, root, row, deep)
+        if trouble is not None:
             yield Problem("warning", where, trouble, again)
         record = record_path(folder, version, row)
         try:

@@ -16,6 +16,7 @@ from allsky360.cli import config as config_command
 from allsky360.cli import darks as darks_command
 from allsky360.cli import owner as owner_command
 from allsky360.cli import process as process_command
+from allsky360.cli import retention as retention_command
 from allsky360.cli import safety as safety_command
 from allsky360.cli import simulate as simulate_command
 from allsky360.cli import sky as sky_command
@@ -36,6 +37,8 @@ app.add_typer(sky_command.app, name="sky")
 app.command("safety")(safety_command.safety)
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)
+app.command("retention")(retention_command.retention)
+app.command("favourite")(retention_command.favourite)
 app.command("simulate")(simulate_command.simulate)
 app.command("api")(api_command.api)
 app.command("process")(process_command.process)

@@ -20,6 +20,7 @@ from allsky360.owner.calibration import FrameSet, store
 from allsky360.owner.link import MIN_RECONNECT_S, Link, backoff_s
 from allsky360.owner.metering import Metering
 from allsky360.owner.parts import Camera, CameraFactory, StoredFrame, WriterFactory
+from allsky360.owner.relief import Relief
 from allsky360.owner.state import Event, Fault, OwnerState, fault_name, iso
 from allsky360.owner.store import DiskFull, Job, NotWritable, Store
 from allsky360.sky.ephemeris import sun_moon
@@ -81,6 +82,8 @@ class Owner:
             after=self._metering.remember,
             recheck_s=recheck_s,
         )
+        floor = settings.storage.min_free_gb * 1e9
+        self._relief = Relief(root, settings.retention, floor, every_s=2 * recheck_s)
         self._turn = asyncio.Lock()  # the camera; handed on in order of arrival
         self._stopping = asyncio.Event()
         self._shot_ends = 0.0
@@ -104,6 +107,7 @@ class Owner:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         await self._store.stop()
+        await self._relief.stop()
         if self._tasks:  # their last events wait only for the store
             await asyncio.wait(self._tasks, timeout=2.0)
         for task in self._tasks:
@@ -374,6 +378,7 @@ class Owner:
 
     async def _room(self, burst: Burst) -> bool:
         """Return whether there is room to store a bracket; wait a little when not."""
+        self._relief.look()
         try:
             self._store.check_room()
         except AllskyError as error:

@@ -90,6 +90,7 @@ def test_old_runs_of_ours_are_deleted(
     monkeypatch.setattr(orchestration, "get_client", lambda **_: client)
     monkeypatch.setattr(housekeeping, "load_settings", lambda: settings)
     monkeypatch.setattr(housekeeping, "delete_old_runs", retention.delete_old_runs.fn)
+    monkeypatch.setattr(housekeeping, "tidy_archive", retention.tidy_archive.fn)
     monkeypatch.setattr(
         housekeeping, "create_markdown_artifact", lambda text, **_: written.append(text)
     )
