@@ -48,8 +48,12 @@ def lens_paths(root: Path, camera: str) -> list[Path]:
     return [p for _, p in sorted(found)]
 
 
-def current_lens(root: Path, camera: str, width: int, height: int) -> LensFile | None:
+def current_lens(
+    root: Path, camera: str, width: int, height: int, *, upto: int | None = None
+) -> LensFile | None:
     """Return the newest lens file for frames of a size; None where there is none.
+
+    ``upto`` leaves out lens files with a greater number.
 
     Raises
     ------
@@ -57,6 +61,8 @@ def current_lens(root: Path, camera: str, width: int, height: int) -> LensFile |
         The newest file cannot be read.
     """
     for path in reversed(lens_paths(root, camera)):
+        if upto is not None and int(path.stem) > upto:
+            continue
         content = _read(path, path.stat().st_mtime_ns)
         if (content.lens.width, content.lens.height) == (width, height):
             return content

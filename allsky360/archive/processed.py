@@ -300,7 +300,8 @@ class ProcessedWriter:
         root.attributes["commits"] = int(root.attributes["commits"]) + 1
         write_atomic(self.store / "zarr.json", root.encode(rows), sync=False)
         current = self.folder / "current.json"
-        if not current.exists():
+        # a later version is shown when it is whole, see allsky360.archive.versions
+        if self.version == VERSION and not current.exists():
             write_atomic(current, json.dumps({"version": self.version}).encode(), sync=True)
             sync_folder(self.folder)
 

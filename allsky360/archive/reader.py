@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from allsky360.model import Bracket, Exposure, Site
 
 log = logging.getLogger(__name__)
 
+_LINEAR = re.compile(r"linear(?:_\d+)?")
 _STRUCTURE = frozenset({"time", "exposure_start", "exposure_s", "crc32", "processed_at"})
 
 
@@ -115,10 +117,15 @@ class Archive:
     ----------
     root
         Folder of the archive; may be missing or empty.
+    version
+        Version of processed frames to read; None: each night's current one.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, version: str | None = None) -> None:
+        if version is not None and not version.isalnum():
+            raise ArchiveError(f"{version!r} is not a version of a night.")
         self.root = root
+        self._fixed_version = version
         self._cache: dict[Path, tuple[tuple[int, int], _Table]] = {}
 
     # -- what there is ------------------------------------------------------------------------
@@ -345,6 +352,27 @@ class Archive:
         )
         return path if path.is_file() else None
 
+    def linear(self, ref: FrameRef) -> NDArray[np.float32] | None:
+        """Reduced linear image of a processed frame, ``(y, x, band)``; None where there is none.
+
+        :class:`ArchiveError` where it is damaged.
+        """
+        table = self._processed_table(ref.camera, ref.night)
+        if table is None or not 0 <= ref.index < table.rows:
+            return None
+        for name in (n for n in table.root.arrays if _LINEAR.fullmatch(n)):
+            if not group.image_path(table.path, name, ref.index, bands=True).is_file():
+                continue  # stored as another size, or gone
+            try:
+                pixels = group.open_image_array(table.path, name, read_only=True)
+                return np.asarray(pixels[ref.index], np.float32)
+            except (ValueError, RuntimeError, OSError) as error:
+                raise ArchiveError(
+                    f"{name} of {ref.camera}, {ref.id} is damaged: {error}.",
+                    mend="Process the frame again.",
+                ) from error
+        return None
+
     def record(self, ref: FrameRef) -> dict[str, Any]:
         """Metadata and provenance of a processed frame; empty where there is none."""
         path = record_path(
@@ -376,7 +404,13 @@ class Archive:
         # night hides no other
         return any((p / "zarr.json").is_file() for p in raw_stores(self._folder(camera, night)))
 
+    def version(self, camera: str, night: date) -> str:
+        """Version of processed frames that is read."""
+        return self._version(self.slug(camera), night)
+
     def _version(self, camera: str, night: date) -> str:
+        if self._fixed_version is not None:
+            return self._fixed_version
         return current_version(self._folder(camera, night))
 
     def _table(self, path: Path) -> _Table | None:

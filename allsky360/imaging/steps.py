@@ -26,6 +26,10 @@ class StepLog:
     steps: list[Step] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def copy(self) -> StepLog:
+        """Return a log that goes on from here."""
+        return StepLog(list(self.steps), list(self.warnings))
+
     @contextmanager
     def step(
         self, name: str, version: int, parameters: dict[str, Any] | None = None, **more: Any
