@@ -77,6 +77,22 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+class TryLock:
+    """A lock held as long as the object lives; BlockingIOError at once when another holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._file.close()
+
+
 class WriterLock:
     """A lock held as long as the object lives; refused at once when another process has it."""
 

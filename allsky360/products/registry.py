@@ -1,0 +1,42 @@
+"""The list of products; a new one is a line here and a table in the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from allsky360.config_products import ProductsSettings
+from allsky360.errors import AllskyError
+from allsky360.products.grower import Grower
+
+MAKERS: dict[str, Callable[[ProductsSettings], Grower | None]] = {}
+"""By name: makes the grower, or returns None where the settings switch it off."""
+
+
+class NoSuchProduct(AllskyError):
+    """A product nobody makes."""
+
+
+def growers_for(settings: ProductsSettings, only: Iterable[str] = ()) -> list[Grower]:
+    """Return the growers that are switched on, or those of ``only`` that are.
+
+    Raises
+    ------
+    NoSuchProduct
+        ``only`` has an unknown name, or one that is switched off.
+    """
+    wanted = list(only)
+    for name in wanted:
+        if name not in MAKERS:
+            raise NoSuchProduct(
+                f"There is no product {name!r}.", mend=f"Take of {', '.join(sorted(MAKERS))}."
+            )
+    growers = []
+    for name in wanted or MAKERS:
+        grower = MAKERS[name](settings)
+        if grower is not None:
+            growers.append(grower)
+        elif wanted:
+            raise NoSuchProduct(
+                f"The product {name!r} is switched off.", mend=f"Set products.{name}.enabled."
+            )
+    return growers
