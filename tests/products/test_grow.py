@@ -282,7 +282,7 @@ def test_killed_at_any_moment_the_result_is_the_same(night: Night) -> None:
     night.take(9)
     night.process(*range(9))
     for dies in ([3], [4], [8], []):
-        process = multiprocessing.get_context("spawn").Process(
+        process = multiprocessing.get_context("fork").Process(
             target=_grow_until_killed, args=(night.root, dies)
         )
         process.start()
