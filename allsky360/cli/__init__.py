@@ -14,6 +14,7 @@ from allsky360.cli import cameras as cameras_command
 from allsky360.cli import cluster as cluster_command
 from allsky360.cli import config as config_command
 from allsky360.cli import darks as darks_command
+from allsky360.cli import doctor as doctor_command
 from allsky360.cli import owner as owner_command
 from allsky360.cli import process as process_command
 from allsky360.cli import retention as retention_command
@@ -37,6 +38,7 @@ app.add_typer(sky_command.app, name="sky")
 app.command("safety")(safety_command.safety)
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)
+app.command("doctor")(doctor_command.doctor)
 app.command("retention")(retention_command.retention)
 app.command("favourite")(retention_command.favourite)
 app.command("simulate")(simulate_command.simulate)
