@@ -8,7 +8,16 @@ from allsky360.config_products import ProductsSettings
 from allsky360.errors import AllskyError
 from allsky360.products.grower import Grower
 
-MAKERS: dict[str, Callable[[ProductsSettings], Grower | None]] = {}
+
+def _keogram(settings: ProductsSettings) -> Grower | None:
+    from allsky360.products.keogram import Keogram
+
+    return Keogram(settings.keogram) if settings.keogram.enabled else None
+
+
+MAKERS: dict[str, Callable[[ProductsSettings], Grower | None]] = {
+    "keogram": _keogram,
+}
 """By name: makes the grower, or returns None where the settings switch it off."""
 
 
