@@ -14,6 +14,7 @@ from PIL import Image
 from allsky360 import __version__
 from allsky360.archive.durable import write_atomic
 from allsky360.archive.products import FileRole, ProductFile
+from allsky360.errors import AllskyError
 
 PREVIEW_WIDTH = 960
 
@@ -52,6 +53,22 @@ def write_png(
     write_atomic(folder / name, out.getvalue(), sync=False)
     height, width = picture.shape[:2]
     return ProductFile(name, role, "image/png", width=width, height=height)
+
+
+def write_png16(
+    folder: Path, name: str, light: NDArray[np.float32], full_scale: float
+) -> ProductFile:
+    """Write ``(H, W, 3)`` light as a 16-bit PNG, linear; ``full_scale`` becomes 65535."""
+    height, width = light.shape[:2]
+    codes = np.empty(light.shape, np.uint16)
+    for row in range(0, height, 64):  # in pieces: a night's products share the memory
+        part = slice(row, row + 64)
+        codes[part] = np.clip(light[part][..., ::-1] * (65535.0 / full_scale) + 0.5, 0, 65535)
+    done, data = cv2.imencode(".png", codes, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise AllskyError(f"{name} cannot be encoded.")
+    write_atomic(folder / name, data.tobytes(), sync=False)
+    return ProductFile(name, "data", "image/png", width=width, height=height)
 
 
 def write_preview(folder: Path, name: str, picture: NDArray[np.uint8]) -> ProductFile:

@@ -15,8 +15,30 @@ def _keogram(settings: ProductsSettings) -> Grower | None:
     return Keogram(settings.keogram) if settings.keogram.enabled else None
 
 
+def _startrails(settings: ProductsSettings) -> Grower | None:
+    from allsky360.products.startrails import StarTrails
+
+    return StarTrails(settings.startrails) if settings.startrails.enabled else None
+
+
+def _comet(settings: ProductsSettings) -> Grower | None:
+    from allsky360.products.startrails import CometTrails
+
+    s = settings.startrails
+    return CometTrails(s) if s.enabled and s.fade > 0 else None
+
+
+def _stack(settings: ProductsSettings) -> Grower | None:
+    from allsky360.products.stack import Stack
+
+    return Stack(settings.stack) if settings.stack.enabled else None
+
+
 MAKERS: dict[str, Callable[[ProductsSettings], Grower | None]] = {
     "keogram": _keogram,
+    "startrails": _startrails,
+    "startrails-comet": _comet,
+    "stack": _stack,
 }
 """By name: makes the grower, or returns None where the settings switch it off."""
 
