@@ -38,7 +38,7 @@ def _take(first: int, last: int, values, mean, spread, count, left, sigma, noise
                 if away > wide:
                     out[k] += np.uint16(1)
                     continue
-                if away < -wide:
+                if away < -sigma * (noise + np.float32(PEAKS) * abs(value)):
                     out[k] += np.uint16(seen)
                     m[k], s[k], n[k] = value, np.float32(0.0), np.uint16(1)
                     continue

@@ -34,11 +34,18 @@ def _stack(settings: ProductsSettings) -> Grower | None:
     return Stack(settings.stack) if settings.stack.enabled else None
 
 
+def _panorama(settings: ProductsSettings) -> Grower | None:
+    from allsky360.products.panorama import Panorama
+
+    return Panorama(settings.panorama) if settings.panorama.enabled else None
+
+
 MAKERS: dict[str, Callable[[ProductsSettings], Grower | None]] = {
     "keogram": _keogram,
     "startrails": _startrails,
     "startrails-comet": _comet,
     "stack": _stack,
+    "panorama": _panorama,
 }
 """By name: makes the grower, or returns None where the settings switch it off."""
 
