@@ -69,10 +69,15 @@ class CoolerSettings(Section):
 class CameraSettings(Section):
     """The camera, as its INDIGO server names it."""
 
-    host: str = Field("", description="INDIGO server. Empty: start the built-in simulator.")
-    port: Port = Field(7624, description="Port of the INDIGO server.")
+    host: str = Field("", description="Camera server. Empty: start the built-in simulator.")
+    port: Port = Field(7624, description="Port of the camera server.")
+    protocol: Literal["indigo", "indi"] = Field(
+        "indigo", description="What the server speaks; indi for one that speaks only INDI 1.7."
+    )
     device: str = Field("", description="Device name; empty takes the only camera on the server.")
-    image_format: Literal["RAW", "FITS"] = Field("RAW", description="Format asked of the server.")
+    image_format: Literal["RAW", "FITS"] = Field(
+        "RAW", description="Format asked of an INDIGO server; INDI ones deliver FITS."
+    )
     mode: str = Field("", description="CCD_MODE item to select (label or name); empty keeps it.")
     bits_per_pixel: int = Field(16, ge=8, le=32, description="Depth asked of the camera.")
     binning: int = Field(1, ge=1, le=8, description="Pixels combined per axis.")

@@ -18,24 +18,31 @@ if TYPE_CHECKING:
 
 def cameras(
     server: Annotated[
-        str, typer.Argument(metavar="[HOST[:PORT]]", help="INDIGO server; default: the settings'.")
+        str, typer.Argument(metavar="[HOST[:PORT]]", help="Camera server; default: the settings'.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     connect: Annotated[
         bool, typer.Option("--connect", help="Connect idle cameras for a moment to read all.")
     ] = False,
+    indi: Annotated[
+        bool, typer.Option("--indi", help="It speaks only INDI 1.7; default: camera.protocol.")
+    ] = False,
 ) -> None:
-    """List the cameras of an INDIGO server."""
+    """List the cameras of an INDIGO or INDI server."""
     from allsky360.camera.indigo import list_cameras
+    from allsky360.camera.servers import dialect_of
 
     host, port = address(server) if server else configured_address()
-    found = asyncio.run(list_cameras(host, port, connect=connect))
+    speak = dialect_of("indi" if indi else load_settings().camera.protocol)
+    found = asyncio.run(list_cameras(host, port, connect=connect, speak=speak))
     if as_json:
         typer.echo(json.dumps([info.as_json() for info in found], indent=2))
     elif found:
         _print_table(found)
     else:
-        typer.echo(f"the INDIGO server {host}:{port} has no camera; load its driver there")
+        typer.echo(
+            f"the {speak().family} server {host}:{port} has no camera; load its driver there"
+        )
 
 
 def configured_address() -> tuple[str, int]:

@@ -90,13 +90,15 @@ def is_loopback(host: str) -> bool:
 def camera(settings: Settings) -> Iterator[Finding]:
     """Ask the camera's server what it has, and the owner how it fares."""
     from allsky360.camera.indigo import list_cameras
+    from allsky360.camera.servers import dialect_of
 
     host, port = settings.camera.host, settings.camera.port
     if not host:
         host, port = settings.simulator.host, settings.simulator.port
-    where = f"INDIGO server {host}:{port}"
+    speak = dialect_of(settings.camera.protocol)
+    where = f"{speak().family} server {host}:{port}"
     try:
-        found = asyncio.run(list_cameras(host, port))
+        found = asyncio.run(list_cameras(host, port, speak=speak))
     except AllskyError as error:
         yield Finding("camera", "server", "bad", error.message, error.mend)
         return

@@ -140,13 +140,13 @@ def camera_address(settings: Settings) -> tuple[str, int]:
 def owner_from(settings: Settings) -> Owner:
     """Return the owner of the camera in the settings, writing into their archive."""
     from allsky360.archive.raw import RawWriter
-    from allsky360.camera.indigo import IndigoCamera
+    from allsky360.camera.servers import camera_of
 
     site, clock = site_from(settings), clock_from(settings)
     host, port = camera_address(settings)
 
     def camera() -> Any:
-        return IndigoCamera(host, port, settings.camera.device, settings.camera, clock)
+        return camera_of(host, port, settings.camera, clock)
 
     def writer(name: str) -> Any:
         return RawWriter(settings.storage.root, name, site)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -39,6 +40,7 @@ from allsky360.camera.indigo.capabilities import (
     first_definitions,
 )
 from allsky360.camera.indigo.client import IndigoClient, clamp
+from allsky360.camera.indigo.dialect import Dialect, IndigoDialect
 from allsky360.camera.indigo.http import fetch, resolve
 from allsky360.camera.indigo.setup import (
     apply_settings,
@@ -50,7 +52,6 @@ from allsky360.camera.indigo.setup import (
     snapshot,
 )
 from allsky360.camera.indigo.watch import CONNECTION, EXPOSURE, IMAGE, ExposureWatch
-from allsky360.camera.indigo.wire import encode_change, encode_get_properties
 from allsky360.clock import REAL_CLOCK, Clock
 from allsky360.config import CameraSettings
 from allsky360.model import BAYER_PATTERNS, BayerPattern, Exposure, FrameType
@@ -76,6 +77,8 @@ class IndigoCamera:
         Device name as that server defines it; "" takes the only camera there is.
     settings
         What to set after each opening.
+    speak
+        The dialect of its server.
     clock
         Gives start times. Exposures last ``clock.wall_s`` of their length in wall time, since a
         rehearsal's camera runs on the rehearsal's clock.
@@ -88,12 +91,14 @@ class IndigoCamera:
         device: str,
         settings: CameraSettings,
         clock: Clock = REAL_CLOCK,
+        *,
+        speak: Callable[[], Dialect] = IndigoDialect,
     ) -> None:
         self.device = device
         self.settings = settings
         self._wanted_device = device
         self._clock = clock
-        self._client = IndigoClient(host, port)
+        self._client = IndigoClient(host, port, speak=speak)
         self._lock = asyncio.Lock()
         self._watch: ExposureWatch | None = None
         self._remembered: dict[str, dict[str, str | float | bool]] = {}
@@ -238,25 +243,28 @@ class IndigoCamera:
                 f"the definition of {name} by {self.device!r}",
             )
         await client.quiet(0.1, 2.0)
+        if words := client.dialect.prepare(self.device):
+            client.send(words)
         await apply_settings(client, self.device, self.settings)
         self._remembered = snapshot(client.store, self.device)
         self._capabilities = capabilities_of(client.store, self.device)
 
     def _find_device(self) -> str:
-        store, where = self._client.store, self._client.where
+        store = self._client.store
+        where = f"the {self._client.dialect.family} server {self._client.where}"
         cameras = camera_names(store)
         known = "It has: " + ", ".join(cameras) + "." if cameras else "It has no camera."
         if self._wanted_device:
             if self._wanted_device in store.devices:
                 return self._wanted_device
             raise UnknownDevice(
-                f"the INDIGO server {where} has no device {self._wanted_device!r}. {known}",
+                f"{where} has no device {self._wanted_device!r}. {known}",
                 mend="Mend camera.device.",
             )
         if len(cameras) == 1:
             return cameras[0]
         raise UnknownDevice(
-            f"the INDIGO server {where} has {len(cameras)} cameras. {known}",
+            f"{where} has {len(cameras)} cameras. {known}",
             mend="Name one as camera.device." if cameras else "Load its driver.",
         )
 
@@ -311,7 +319,7 @@ class IndigoCamera:
         stop = client.listen(watch.take)
         requested = self._clock.now()
         try:
-            client.send(encode_change("Number", self.device, EXPOSURE, {"EXPOSURE": target_s}))
+            client.request("Number", self.device, EXPOSURE, {"EXPOSURE": target_s})
             await self._until_busy(watch, target_s)
             data = await self._until_fetched(watch, target_s, fetching)
             await self._until_ended(watch)
@@ -346,7 +354,7 @@ class IndigoCamera:
             log.info("%r has not answered the request to expose; asking", self.device)
         # A client that stops reading stalls the whole server for five seconds. One that answers a
         # question sent after the request, and is not Busy, has dropped the request.
-        self._client.send(encode_get_properties(self._client.name, self.device, EXPOSURE))
+        self._client.ask(self.device, EXPOSURE)
         with contextlib.suppress(CameraTimeout):
             await self._client.wait_for(watch.answered, STALL_WAIT_S, "answer")
         if not watch.started():
@@ -378,6 +386,9 @@ class IndigoCamera:
             log.warning("%r delivered an image but did not end its exposure", self.device)
 
     async def _fetch(self, url: str) -> bytes:
+        inline = await asyncio.to_thread(self._client.dialect.take_image, url)
+        if inline is not None:
+            return inline
         shape = expected_shape(self._client.store, self.device)
         pixels = shape[0] * shape[1] if shape else MAX_PIXELS
         address = resolve(url, self._client.host, self._client.port)
@@ -385,8 +396,8 @@ class IndigoCamera:
 
     def _send_abort(self) -> None:
         if self._client.store.get(self.device, "CCD_ABORT_EXPOSURE") is not None:
-            self._client.send(
-                encode_change("Switch", self.device, "CCD_ABORT_EXPOSURE", {"ABORT_EXPOSURE": True})
+            self._client.request(
+                "Switch", self.device, "CCD_ABORT_EXPOSURE", {"ABORT_EXPOSURE": True}
             )
 
     async def _stop_late_exposure(self) -> None:
@@ -445,7 +456,7 @@ class IndigoCamera:
             camera=self.device,
             frame_type=frame_type,
             metadata={
-                "source": f"indigo://{self._client.where}/{self.device}",
+                "source": f"{self._client.dialect.family.lower()}://{self._client.where}/{self.device}",
                 "format": image.image_format,
                 "requested": requested.isoformat(),
                 "time_source": "first Busy of the camera",

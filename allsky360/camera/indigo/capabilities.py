@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from allsky360.camera.errors import CameraError, CameraTimeout
 from allsky360.camera.indigo.client import IndigoClient
+from allsky360.camera.indigo.dialect import Dialect, IndigoDialect
 from allsky360.camera.indigo.properties import Property, PropertyStore
 from allsky360.model import BAYER_PATTERNS, BayerPattern
 
@@ -92,7 +94,7 @@ def capabilities_of(store: PropertyStore, device: str) -> Capabilities:
         exposure_s=_range(store.get(device, "CCD_EXPOSURE"), "EXPOSURE"),
         gain=_range(store.get(device, "CCD_GAIN"), "GAIN"),
         offset=_range(store.get(device, "CCD_OFFSET"), "OFFSET"),
-        max_binning=_max_binning(ccd),
+        max_binning=_max_binning(ccd, store.get(device, "CCD_BIN")),
         has_cooler=store.get(device, "CCD_COOLER") is not None,
         bayer=_bayer(store, device),
         formats=_items(store.get(device, "CCD_IMAGE_FORMAT")),
@@ -107,15 +109,23 @@ def camera_info(store: PropertyStore, device: str) -> CameraInfo:
     return CameraInfo(device, connected, capabilities_of(store, device))
 
 
-async def list_cameras(host: str, port: int, *, connect: bool = False) -> list[CameraInfo]:
+async def list_cameras(
+    host: str,
+    port: int,
+    *,
+    connect: bool = False,
+    speak: Callable[[], Dialect] = IndigoDialect,
+) -> list[CameraInfo]:
     """List the cameras of a server.
 
     Parameters
     ----------
     connect
         Connect cameras that are not, to read what they can do, and disconnect them again.
+    speak
+        The server's dialect.
     """
-    client = IndigoClient(host, port)
+    client = IndigoClient(host, port, speak=speak)
     try:
         await client.connect()
         await first_definitions(client)
@@ -136,8 +146,9 @@ async def first_definitions(client: IndigoClient) -> None:
         await client.wait_for(lambda: bool(client.store.devices), 5.0, "the first definition")
     except CameraTimeout as error:
         raise CameraTimeout(
-            f"{client.where} accepts connections but does not answer as an INDIGO server.",
-            mend="Check that an INDIGO server, not something else, listens on that port.",
+            f"{client.where} accepts connections but does not answer as an "
+            f"{client.dialect.family} server.",
+            mend="Check what listens on that port, and camera.protocol: indigo or indi.",
         ) from error
     await client.quiet(QUIET_S, 5.0)
 
@@ -173,9 +184,13 @@ def _range(prop: Property | None, item: str) -> Range | None:
     return found.minimum, found.maximum
 
 
-def _max_binning(ccd: Property | None) -> int:
-    sizes = [_positive(ccd, item) or 1 for item in ("MAX_HORIZONTAL_BIN", "MAX_VERTICAL_BIN")]
-    return min(sizes)
+def _max_binning(ccd: Property | None, binning: Property | None) -> int:
+    sizes = [_positive(ccd, item) for item in ("MAX_HORIZONTAL_BIN", "MAX_VERTICAL_BIN")]
+    if all(sizes):
+        return min(size or 1 for size in sizes)
+    # INDI does not say it there, but limits the setting
+    limits = [_range(binning, item) for item in ("HORIZONTAL", "VERTICAL")]
+    return int(min(1.0 if found is None else found[1] for found in limits))
 
 
 def _items(prop: Property | None) -> tuple[str, ...]:

@@ -25,13 +25,9 @@ from allsky360.camera.errors import (
     NotConnected,
     ServerGone,
 )
+from allsky360.camera.indigo.dialect import Dialect, IndigoDialect
 from allsky360.camera.indigo.properties import Change, Item, Property, PropertyStore
-from allsky360.camera.indigo.wire import (
-    MessageStream,
-    Value,
-    encode_change,
-    encode_get_properties,
-)
+from allsky360.camera.indigo.wire import Value
 
 T = TypeVar("T")
 Listener = Callable[[Change], None]
@@ -62,10 +58,21 @@ class IndigoClient:
         Where the server listens.
     name
         What we call ourselves.
+    speak
+        Makes the dialect of each connection.
     """
 
-    def __init__(self, host: str, port: int = 7624, *, name: str = "allsky360") -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int = 7624,
+        *,
+        name: str = "allsky360",
+        speak: Callable[[], Dialect] = IndigoDialect,
+    ) -> None:
         self.host, self.port, self.name = host, port, name
+        self._speak = speak
+        self.dialect = speak()
         self.store = PropertyStore()
         self.last_change = 0.0
         self._listeners: list[Listener] = []
@@ -105,16 +112,18 @@ class IndigoClient:
         except (OSError, TimeoutError) as error:
             reason = getattr(error, "strerror", None) or str(error) or "no answer"
             raise ServerGone(
-                f"no INDIGO server at {self.where}: {reason}.",
+                f"no {self.dialect.family} server at {self.where}: {reason}.",
                 mend="Start the server, or mend camera.host and camera.port in the settings.",
             ) from error
         _keep_alive(writer.get_extra_info("socket"))
         self.store = PropertyStore()
+        self.dialect = self._speak()
         self._asked = set()
         self._gone = None
         self._writer = writer
-        self._reader_task = asyncio.create_task(self._read(reader), name=f"indigo {self.where}")
-        self.send(encode_get_properties(self.name))
+        name = f"{self.dialect.family} {self.where}"
+        self._reader_task = asyncio.create_task(self._read(reader), name=name)
+        self.ask()
 
     async def close(self) -> None:
         """Leave the server. Safe to call twice."""
@@ -142,6 +151,14 @@ class IndigoClient:
                 self._listeners.remove(listener)
 
         return stop
+
+    def ask(self, device: str = "", name: str = "") -> None:
+        """Ask for definitions: all, of one device, or of one property; waits for nothing."""
+        self.send(self.dialect.ask(self.name, device, name))
+
+    def request(self, kind: str, device: str, name: str, values: Mapping[str, Value]) -> None:
+        """Request a change and wait for nothing."""
+        self.send(self.dialect.change(kind, device, name, values))
 
     def send(self, line: bytes) -> None:
         """Queue one encoded message."""
@@ -254,7 +271,7 @@ class IndigoClient:
         reply = _Reply(device, name, wanted, accept_busy)
         stop = self.listen(lambda change: reply.take(change, self.store.get(device, name)))
         try:
-            self.send(encode_change(prop.kind, device, name, wanted))
+            self.request(prop.kind, device, name, wanted)
             await self._answered(reply, timeout_s)
         finally:
             stop()
@@ -281,7 +298,7 @@ class IndigoClient:
                     ) from error
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        stream = MessageStream()
+        stream = self.dialect
         reason = "it closed the connection"
         try:
             while data := await reader.read(1 << 16):
@@ -297,7 +314,8 @@ class IndigoClient:
         if stream.skipped:
             log.warning("%s sent %d messages that could not be read", self.where, stream.skipped)
         self._gone = ServerGone(
-            f"the INDIGO server {self.where} is gone: {reason}.", mend="Check that it runs."
+            f"the {stream.family} server {self.where} is gone: {reason}.",
+            mend="Check that it runs.",
         )
         self._wake.set()
 
@@ -314,7 +332,7 @@ class IndigoClient:
         if device and name and (device, name) not in self._asked and len(self._asked) < 1000:
             self._asked.add((device, name))
             with contextlib.suppress(CameraError):  # names the wire cannot carry back
-                self.send(encode_get_properties(self.name, device, name))
+                self.ask(device, name)
 
     async def _until_gone(self) -> None:
         while self._gone is None:

@@ -141,9 +141,7 @@ class PropertyStore:
             )
             if kind == "Number":
                 item.target = _optional(raw.get("target"))
-                low, high = _optional(raw.get("min")), _optional(raw.get("max"))
-                if low is not None and high is not None and high > low:
-                    item.minimum, item.maximum = low, high
+                _limit(item, raw)
             prop.items[item.name] = item
         self.devices.setdefault(device, {})[name] = prop
         return Change(
@@ -171,6 +169,8 @@ class PropertyStore:
                 item.value = ""  # Busy or Alert: the old URL is no longer this exposure's
             if "target" in raw:
                 item.target = _optional(raw["target"])
+            if "min" in raw and "max" in raw:  # INDI corrects limits so
+                _limit(item, raw)
         return Change("set", device, name, prop.state, text, frozenset(carried))
 
     def _delete(self, body: Any) -> Change | None:
@@ -185,6 +185,12 @@ class PropertyStore:
         else:
             self.devices.pop(device, None)
         return Change("delete", device, name, message=_text(body.get("message")), known=known)
+
+
+def _limit(item: Item, raw: Mapping[str, Any]) -> None:
+    low, high = _optional(raw.get("min")), _optional(raw.get("max"))
+    if low is not None and high is not None and high > low:
+        item.minimum, item.maximum = low, high
 
 
 def _items(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
