@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from allsky360.clock import REAL_CLOCK, Clock, rehearsal
+from allsky360.config_api import ApiSettings
 from allsky360.config_filters import FilterSettings, ProfilesSettings
 from allsky360.config_overlay import OverlaySettings
 from allsky360.config_products import ProductsSettings
@@ -294,13 +295,6 @@ class OwnerSettings(Section):
 
     host: str = Field("127.0.0.1", description="Address it binds to.")
     port: Port = Field(8361, description="Port it binds to.")
-
-
-class ApiSettings(Section):
-    """The read service and the live page."""
-
-    host: str = Field("127.0.0.1", description="Address it binds to; loopback unless changed.")
-    port: Port = Field(8360, description="Port it binds to.")
 
 
 class SimulatorSettings(Section):

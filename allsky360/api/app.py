@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.middleware.cors import CORSMiddleware
 
 from allsky360 import __version__
-from allsky360.api import fits, problems
+from allsky360.api import problems
 from allsky360.api.addresses import API
+from allsky360.api.compression import Compression
+from allsky360.api.counts import Counting
 from allsky360.api.middleware import HeadAsGet, SecurityHeaders
 from allsky360.api.problems import Problem
 from allsky360.api.routers import (
+    arrays,
     ephemeris,
     events,
     frames,
@@ -24,6 +28,7 @@ from allsky360.api.routers import (
     index,
     latest,
     lens,
+    metrics,
     nights,
     pages,
     products,
@@ -35,6 +40,9 @@ from allsky360.api.routers import (
     system,
     transients,
 )
+from allsky360.api.security.guard import Guard
+from allsky360.api.security.rate import RateLimit
+from allsky360.api.security.tokens import grants_of
 from allsky360.api.service import Service, open_service
 from allsky360.config import Settings
 
@@ -63,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     app.state.service = service
+    app.state.public_service = service.for_public()
     app.state.archive_root = settings.storage.root
     problems.add_handlers(app)
     api = APIRouter(prefix=API)
@@ -87,16 +96,26 @@ def create_app(settings: Settings) -> FastAPI:
         api.include_router(module.router)
     app.include_router(index.router)
     app.include_router(api)
+    app.include_router(metrics.router)
+    app.include_router(arrays.router)
     app.include_router(pages.router)
     pages.mount_assets(app)
-    app.add_middleware(
-        GZipMiddleware,
-        minimum_size=800,
-        compresslevel=5,
-        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, fits.MEDIA_TYPE),
-    )
-    app.add_middleware(SecurityHeaders)
+    a = settings.api
+    app.add_middleware(Compression)
+    app.add_middleware(Counting, counts=service.counts)
     app.add_middleware(HeadAsGet)
+    limit = RateLimit(a.rate_per_s, a.rate_burst)
+    app.add_middleware(Guard, settings=a, grants=grants_of(a), limit=limit)
+    if a.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(a.cors_origins),
+            allow_methods=["GET", "HEAD"],
+            allow_headers=["Authorization", "If-None-Match", "Last-Event-ID", "Range"],
+            expose_headers=["ETag", "Link", "X-Frame-Id", "Content-Range", "Retry-After"],
+            max_age=3600,
+        )
+    app.add_middleware(SecurityHeaders)
     plain_openapi = app.openapi
     app.openapi = lambda: _with_problems(plain_openapi())  # type: ignore[method-assign]
     return app
@@ -107,14 +126,25 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     watching = asyncio.create_task(service.watcher.run(), name="archive watcher")
     loading = asyncio.create_task(asyncio.to_thread(_load_libraries), name="library loading")
+    stop = threading.Event()
+    warming = asyncio.create_task(asyncio.to_thread(_warm, service, stop), name="index warming")
     try:
         yield
     finally:
+        stop.set()
         service.feed.close()
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         await loading
+        await warming
+
+
+def _warm(service: Service, stop: threading.Event) -> None:
+    try:
+        service.store.index.warm(stop)
+    except OSError as error:  # requests say so themselves
+        log.warning("the numbers of the nights cannot be read ahead: %s", error)
 
 
 def _load_libraries() -> None:

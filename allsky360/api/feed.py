@@ -36,6 +36,11 @@ class Event:
         text = json.dumps(self.data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return f"id: {self.id}\nevent: {self.name}\ndata: {text}\n\n".encode()
 
+    def as_json(self) -> str:
+        """Write it as one JSON object."""
+        tree = {"id": self.id, "event": self.name, "data": self.data}
+        return json.dumps(tree, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 HEARTBEAT = b": still here\n\n"
 

@@ -44,6 +44,9 @@ def _known_layers(text: str) -> str:
     return text
 
 
+_ANY = "|".join(LAYERS)
+_PATTERN = {"pattern": f"^(?:(?:{_ANY})(?:,(?:{_ANY}))*)?$"}
+
 LayersQuery = Annotated[
     str | None,
     Query(
@@ -51,6 +54,7 @@ LayersQuery = Annotated[
         description=f"Layers, comma-separated, of: {', '.join(LAYERS)}. Left out: those of the "
         "settings; empty: none.",
         examples=["constellation_lines,planets"],
+        json_schema_extra=_PATTERN,
     ),
     AfterValidator(lambda text: text if text is None else _known_layers(text)),
 ]
@@ -61,6 +65,7 @@ BurnQuery = Annotated[
         description="Draw these overlay layers into the picture (as `layers` of overlay.svg); "
         "`default` takes those of the settings.",
         examples=["constellation_lines,star_names"],
+        json_schema_extra={"pattern": f"^(?:default|(?:{_ANY})(?:,(?:{_ANY}))*)$"},
     ),
     AfterValidator(lambda text: text if text in (None, "default") else _known_layers(text)),
 ]

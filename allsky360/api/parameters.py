@@ -136,6 +136,8 @@ def split_list(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
+_ANY = "|".join((*FRAME_FIELDS, r"measurements\.[a-z][a-z0-9_]{0,62}"))
+
 FieldsQuery = Annotated[
     str | None,
     Query(
@@ -143,6 +145,7 @@ FieldsQuery = Annotated[
         description="Only these fields of each frame (`id` always): names as in the answer, "
         "`measurements.NAME` for one measurement.",
         examples=["time,measurements.sky_brightness_mag_arcsec2"],
+        json_schema_extra={"pattern": f"^(?:{_ANY})(?:,(?:{_ANY})){{0,{MAX_FIELDS - 1}}}$"},
     ),
     AfterValidator(_known_fields),
 ]

@@ -46,7 +46,7 @@ async def ask_parts(service: Service) -> list[PartInfo]:
         PartInfo(
             name="events",
             state="does not answer" if service.feed.closed else "answers",
-            detail=f"{service.streams} readers",
+            detail=f"{service.load.streams} readers",
             address=None,
         ),
     ]

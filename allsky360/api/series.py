@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from allsky360.api.models import Series
 from allsky360.api.models_system import SeriesTable
 from allsky360.api.parameters import split_list
 from allsky360.api.problems import BadRange
+from allsky360.api.security.privacy import coarse_column
+from allsky360.api.service import Service
 
 MAX_VARIABLES = 8
 SeriesFormat = Literal["json", "csv", "arrow", "parquet"]
@@ -35,6 +38,15 @@ def wanted_names(text: str) -> tuple[str, ...]:
             f"{len(names)} variables were asked for.", mend=f"Ask for {MAX_VARIABLES} at a time."
         )
     return names
+
+
+def shown(service: Service, table: Table) -> Table:
+    """Return the measurements as whoever asks may see them."""
+    if service.exact:
+        return table
+    step = service.step_deg
+    columns = {name: coarse_column(name, v, step) for name, v in table.columns.items()}
+    return replace(table, columns=columns)
 
 
 def night_series(camera: str, night: date, table: Table) -> Series:
@@ -91,11 +103,10 @@ def written(table: Table, how: SeriesFormat) -> bytes:
     """Write a table as CSV, Arrow stream or Parquet; missing values are empty or null."""
     import pyarrow as pa
 
+    days = np.array([n.night for n in table.nights], "datetime64[D]")
     columns: dict[str, Any] = {
         "time": pa.array(table.time, pa.timestamp("us", tz="UTC")),
-        "night": pa.array([n.night for n in table.nights] or [], pa.date32()).take(
-            pa.array(table.night)
-        ),
+        "night": pa.array(days[table.night] if days.size else days),
         "index": pa.array(table.row.astype(np.int32)),
     }
     units = units_of(table)

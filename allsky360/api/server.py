@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import logging
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from allsky360.api.app import create_app
+from allsky360.api.protocol import BoundedProtocol
 from allsky360.config import Settings
+from allsky360.config_api import ApiSettings
 from allsky360.net import listening_socket
+
+log = logging.getLogger(__name__)
 
 STOP_AFTER_S = 5
 
@@ -36,16 +42,38 @@ def serve(settings: Settings) -> None:
     a = settings.api
     listener = listening_socket(a.host, a.port, "api")
     try:
-        config = uvicorn.Config(
-            create_app(settings),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=STOP_AFTER_S,
-            timeout_keep_alive=15,
-            h11_max_incomplete_event_size=32 * 1024,
-            lifespan="on",
-        )
-        Server(config).run(sockets=[listener])
+        app = create_app(settings)
+        warn_about(settings.api)
+        Server(uvicorn_config(app, settings)).run(sockets=[listener])
     finally:
         listener.close()
+
+
+def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Bounds of connections, and quiet logs."""
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_AFTER_S,
+        timeout_keep_alive=15,
+        http=BoundedProtocol,
+        limit_concurrency=settings.api.max_connections,
+        ws_max_size=4096,
+        lifespan="on",
+    )
+
+
+def warn_about(api: ApiSettings) -> None:
+    """Say when nobody elsewhere could read anything."""
+    try:
+        local = ipaddress.ip_address(api.host).is_loopback
+    except ValueError:
+        local = api.host == "localhost"
+    if not local and not (api.tokens or api.token_file or api.public):
+        log.warning(
+            "api.host is %s, but no token is set and nothing is public: programs on other machines "
+            "get 401. Make a token with 'allsky360 api-token', or set api.public.",
+            api.host,
+        )

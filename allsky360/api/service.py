@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -11,14 +11,18 @@ from typing import Annotated, Any, TypeVar
 
 import anyio
 import anyio.to_thread
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
 from allsky360.api.condition import stale_after_s
+from allsky360.api.counts import Counts
 from allsky360.api.feed import Feed
 from allsky360.api.index.night import NightIndex
 from allsky360.api.owner_status import OwnerProbe
 from allsky360.api.pictures import EncodedCache
 from allsky360.api.problems import Busy, NotFound, NothingCaptured
+from allsky360.api.security.guard import VIEWER
+from allsky360.api.security.privacy import coarse, rounded_site
 from allsky360.api.store import FrameInfo, Store
 from allsky360.api.watch import Watcher
 from allsky360.clock import Clock
@@ -37,8 +41,21 @@ DOWNLOADS_AT_ONCE = 8
 
 
 @dataclass
+class Load:
+    """What is under way, of all requests together."""
+
+    downloads: int = 0
+    streams: int = 0
+    heavy: anyio.CapacityLimiter | None = None
+
+
+@dataclass
 class Service:
-    """One per application; routers get it through :data:`ServiceDep`."""
+    """What routers read from; they get it through :data:`ServiceDep`.
+
+    There are two of an application over the same archive: one for those who may know where the
+    camera stands, and one whose site is rounded (``exact`` False).
+    """
 
     settings: Settings
     store: Store
@@ -49,9 +66,9 @@ class Service:
     feed: Feed
     pictures: EncodedCache = field(default_factory=EncodedCache)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    downloads: int = 0
-    streams: int = 0
-    _heavy: anyio.CapacityLimiter | None = None
+    load: Load = field(default_factory=Load)
+    counts: Counts = field(default_factory=Counts)
+    exact: bool = True
 
     @property
     def stale_after_s(self) -> float:
@@ -60,13 +77,30 @@ class Service:
 
     async def heavy(self, work: Callable[[], T]) -> T:
         """Run costly blocking work in a thread, few at a time."""
-        if self._heavy is None:  # a limiter belongs to a running event loop
-            self._heavy = anyio.CapacityLimiter(HEAVY_AT_ONCE)
-        return await anyio.to_thread.run_sync(work, limiter=self._heavy)
+        if self.load.heavy is None:  # a limiter belongs to a running event loop
+            self.load.heavy = anyio.CapacityLimiter(HEAVY_AT_ONCE)
+        return await anyio.to_thread.run_sync(work, limiter=self.load.heavy)
 
     def site_of(self, camera: str, night: date) -> Site | None:
         """Where the camera stood that night, as the archive says; else the settings' site."""
-        return self.store.site(camera, night) or self.site
+        found = self.store.site(camera, night)
+        if found is None:
+            return self.site
+        return found if self.exact else rounded_site(found, self.step_deg)
+
+    @property
+    def step_deg(self) -> float:
+        """Step the site is rounded to for those who may not know it."""
+        return self.settings.api.public_location_deg
+
+    def shown(self, name: str, value: float) -> float:
+        """Return a measurement as whoever asks may see it."""
+        return value if self.exact else coarse(name, value, self.step_deg)
+
+    def for_public(self) -> Service:
+        """Return the same service for those who may not know where the camera stands."""
+        site = None if self.site is None else rounded_site(self.site, self.step_deg)
+        return replace(self, site=site, exact=False)
 
     def need_site(self) -> Site:
         """Return the site; refuse while it is not set."""
@@ -82,15 +116,15 @@ class Service:
 
     def begin_download(self) -> None:
         """Count a download in, or refuse it: memory stays bounded whatever readers do."""
-        if self.downloads >= DOWNLOADS_AT_ONCE:
+        if self.load.downloads >= DOWNLOADS_AT_ONCE:
             raise Busy(
                 f"{DOWNLOADS_AT_ONCE} raw files are being sent already.", mend="Try again shortly."
             )
-        self.downloads += 1
+        self.load.downloads += 1
 
     def end_download(self) -> None:
         """Count a download out."""
-        self.downloads -= 1
+        self.load.downloads -= 1
 
     def camera(self, wanted: str | None) -> str | None:
         """Return the slug of the wanted camera, of the one with the newest frame, or None.
@@ -170,8 +204,10 @@ def open_service(settings: Settings) -> Service:
     )
 
 
-def _service(request: Request) -> Service:
-    service: Any = request.app.state.service
+def _service(request: HTTPConnection) -> Service:
+    viewer = request.scope.get(VIEWER)
+    state = request.app.state
+    service: Any = state.service if viewer is None or viewer.exact else state.public_service
     assert isinstance(service, Service)
     return service
 

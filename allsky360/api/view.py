@@ -19,6 +19,7 @@ from allsky360.api.models import (
     SiteInfo,
     SkyInfo,
 )
+from allsky360.api.security.privacy import coarse_provenance
 from allsky360.api.service import Service
 from allsky360.api.store import FrameInfo
 from allsky360.model import Site
@@ -43,12 +44,18 @@ def frame_detail(service: Service, frame: FrameInfo) -> FrameDetail:
         **fields,
         sky=sky_info(service.site, frame.time),
         exposures=exposures_of(frame),
-        provenance=finite(service.store.provenance(frame)),
+        provenance=finite(provenance_of(service, frame)),
         neighbours=Neighbours(
             previous=frame_address(before) if before else None,
             next=frame_address(after) if after else None,
         ),
     )
+
+
+def provenance_of(service: Service, frame: FrameInfo) -> dict[str, Any]:
+    """How a frame came about, as whoever asks may see it."""
+    found = service.store.provenance(frame)
+    return found if service.exact else coarse_provenance(found)
 
 
 def exposures_of(frame: FrameInfo) -> list[ExposureInfo]:
@@ -73,7 +80,7 @@ def _fields(service: Service, frame: FrameInfo) -> dict[str, Any]:
         "revision": frame.revision,
         "exposures_s": list(frame.exposures_s),
         "gain": _number(frame.gain),
-        "measurements": {k: _number(v) for k, v in sorted(frame.scalars.items())},
+        "measurements": {k: _number(service.shown(k, v)) for k, v in sorted(frame.scalars.items())},
         "links": FrameLinks(
             self=frame_address(frame),
             night=night_address(frame.night, frame.camera),

@@ -11,25 +11,31 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 
 import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.api.addresses import frame_address, frame_id
+from allsky360.api.announce import (
+    MAIN_NUMBERS,
+    Announcement,
+    frame_events,
+    product_event,
+    product_stamps,
+)
 from allsky360.api.condition import judge
 from allsky360.api.feed import Event, Feed
 from allsky360.api.owner_status import OwnerProbe
 from allsky360.api.store import Store
-from allsky360.archive import FrameRef
 from allsky360.clock import Clock
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.4
 STATE_EVERY = 6
-"""Intervals between two looks at the owner."""
+"""Intervals between two looks at the owner, and at the products."""
+Rows = NDArray[np.intp]
+Stamps = dict[tuple[str, date], NDArray[np.int64]]
 MAX_REPLAY = 1000
 
 
@@ -43,7 +49,8 @@ class Watcher:
     clock: Clock
     stale_after_s: float
     interval_s: float = INTERVAL_S
-    _known: dict[tuple[str, date], NDArray[np.int64]] = field(default_factory=dict)
+    _known: Stamps = field(default_factory=dict)
+    _products: dict[tuple[str, date, str], int] | None = None
     _state: tuple[str, str] | None = None
     _trouble: str = ""
     _primed: bool = False
@@ -56,6 +63,7 @@ class Watcher:
                 await self.look()
                 if turn % STATE_EVERY == 0:
                     await self.look_at_state()
+                    await self.look_at_products()
                 self._tell("")
             except Exception as error:  # noqa: BLE001 - the feed must outlive any one fault; it is logged
                 self._tell(f"{type(error).__name__}: {error}")
@@ -64,20 +72,46 @@ class Watcher:
 
     async def look(self) -> None:
         """Announce every frame committed since the last look; the first look announces none."""
-        committed = await anyio.to_thread.run_sync(self.store.commits)
-        known, self._known = self._known, committed
+        known = self._known
+        committed, fresh = await anyio.to_thread.run_sync(self._fresh_frames, known)
+        self._known = committed
         if not self._primed:
             self._primed = True
-            self.feed.stamp = max((int(s.max()) for s in committed.values()), default=-1) * 1000
-            self.feed.stamp = max(self.feed.stamp, 0)
+            newest = max((int(s.max()) for s in committed.values()), default=-1)
+            self.feed.stamp = newest * 1000 + 9 if newest >= 0 else 0
             return
-        fresh = [
-            (int(stamps[row]) * 1000, FrameRef(camera, night, int(row)))
-            for (camera, night), stamps in committed.items()
-            for row in changed_rows(known.get((camera, night)), stamps)
-        ]
-        for stamp, key in sorted(fresh):
-            self.feed.publish("frame", frame_data(key), stamp)
+        for stamp, name, data in fresh:
+            self.feed.publish(name, data, stamp)
+
+    def _fresh_frames(self, known: Stamps) -> tuple[Stamps, list[Announcement]]:
+        committed = self.store.commits()
+        if not self._primed:
+            return committed, []
+        changed = {key: changed_rows(known.get(key), stamps) for key, stamps in committed.items()}
+        return committed, self._announcements(changed)
+
+    def _announcements(self, rows: Mapping[tuple[str, date], Rows]) -> list[Announcement]:
+        found: list[Announcement] = []
+        for (camera, night), chosen in rows.items():
+            numbers = self.store.night(camera, night) if chosen.size else None
+            if numbers is None:
+                continue
+            there = chosen[chosen < numbers.rows].tolist()
+            for frame in numbers.infos(there, MAIN_NUMBERS):
+                if frame.processed:
+                    found += frame_events(self.store, frame)
+        return sorted(found, key=lambda a: a[0])
+
+    async def look_at_products(self) -> None:
+        """Announce every product whose record was written since the last look."""
+        stamps = await anyio.to_thread.run_sync(product_stamps, self.store)
+        known, self._products = self._products, stamps
+        if known is None:
+            return
+        for key, stamp in sorted(stamps.items(), key=lambda item: item[1]):
+            if known.get(key) != stamp:
+                _, name, data = product_event(key, stamp)
+                self.feed.publish(name, data)
 
     async def look_at_state(self) -> None:
         """Announce the camera's condition when it changed."""
@@ -93,16 +127,23 @@ class Watcher:
         self._state = state
 
     def committed_after(self, stamp: int) -> list[Event] | None:
-        """Events of the frames committed after ``stamp``; None when there are too many."""
-        missed = sorted(
-            (int(stamps[row]) * 1000, FrameRef(camera, night, int(row)))
-            for (camera, night), stamps in self._known.items()
-            for row in np.flatnonzero(stamps * 1000 > stamp)
-        )
-        if not self._primed or len(missed) > MAX_REPLAY:
+        """Events of what was committed after ``stamp``; None when there is too much."""
+        missed = {
+            key: np.flatnonzero((stamps >= 0) & (stamps * 1000 + 9 > stamp))
+            for key, stamps in self._known.items()
+        }
+        if not self._primed or sum(rows.size for rows in missed.values()) > MAX_REPLAY:
             return None
+        found = self._announcements(missed)
+        found += [
+            product_event(key, at) for key, at in (self._products or {}).items() if at > stamp
+        ]
         # Their ids name no run of the service, so that a replay cut short resumes by its stamp.
-        return [Event(f"0-0-{s}", 0, "frame", frame_data(key)) for s, key in missed]
+        return [
+            Event(f"0-0-{at}", 0, name, data)
+            for at, name, data in sorted(found, key=lambda a: a[0])
+            if at > stamp
+        ]
 
     def _tell(self, trouble: str) -> None:
         """Log a trouble once when it begins and once when it is over."""
@@ -123,8 +164,3 @@ def changed_rows(before: NDArray[np.int64] | None, now: NDArray[np.int64]) -> ND
         n = min(before.size, now.size)
         old[:n] = before[:n]
     return np.flatnonzero((now >= 0) & (now != old))
-
-
-def frame_data(key: FrameRef) -> Mapping[str, Any]:
-    """What a frame event says."""
-    return {"id": frame_id(key), "camera": key.camera, "href": frame_address(key)}

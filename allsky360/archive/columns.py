@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Columns:
 
     metadata: Mapping[str, Mapping[str, Any]]
 
-    @property
+    @cached_property
     def measurements(self) -> frozenset[str]:
         """Names of the columns that hold one measurement a frame."""
         return frozenset(
@@ -77,7 +77,7 @@ class NightView:
         """Number of committed frames."""
         return self.raw[-1].first + self.raw[-1].rows if self.raw else 0
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """Names of the measurements."""
         stores = [*self.raw, *([self.done] if self.done else [])]

@@ -318,13 +318,13 @@ async def test_downloads_are_counted_out_again(house: House, settings: Settings)
     app = create_app(settings)
     service = app.state.service
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://sky") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         address = f"{API}/frames/{ref.id}/raw.fits"
         replies = await asyncio.gather(*(client.get(address) for _ in range(4)))
         assert {r.status_code for r in replies} == {200}
         await client.head(address)
-        assert service.downloads == 0
-        service.downloads = 8
+        assert service.load.downloads == 0
+        service.load.downloads = 8
         busy = await client.get(address)
     assert busy.status_code == 503
     assert busy.headers["retry-after"]
@@ -556,7 +556,7 @@ async def test_a_mistake_of_the_service_is_a_problem_too(
 
     monkeypatch.setattr(app.state.service.store, "cameras", fail)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://sky") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         problem = await get(client, f"{API}/cameras", 500)
     assert "secret" not in json.dumps(problem)
 

@@ -19,6 +19,8 @@ from allsky360.archive.columns import Mark, NightView
 
 BLOCK = 64
 """Rows whose extremes are kept together: a year's chart is drawn from these alone."""
+Extremes = tuple[NDArray[Any], ...]
+"""Of each block that has a value: first row, row and value of the smallest, of the largest."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -74,6 +76,10 @@ class NightIndex:
         """Names of the measurements."""
         return self.view.names
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a column."""
+        return name in self.view.names or name == "exposure_s"
+
     def times(self) -> NDArray[np.int64]:
         """Start of each frame, microseconds since 1970."""
         return self._kept("/time", lambda: (self.view.times(),))[0]
@@ -111,13 +117,9 @@ class NightIndex:
             self._extents[name] = found
         return found
 
-    def blocks(self, name: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Rows of the smallest and of the largest value of each block of :data:`BLOCK` rows.
-
-        ``(blocks,)`` int32 each; -1 where a block has no value.
-        """
-        found = self._kept(f"/blocks/{name}", lambda: _blocks(self.column(name)))
-        return found[0], found[1]
+    def blocks(self, name: str) -> Extremes:
+        """Smallest and largest value of each block of :data:`BLOCK` rows."""
+        return self._kept(f"/blocks/{name}", lambda: _blocks(self.column(name)))
 
     def infos(self, rows: Iterable[int], names: Iterable[str] | None = None) -> list[FrameInfo]:
         """Return frames, with all measurements or with those named."""
@@ -163,15 +165,15 @@ def plain(value: Any) -> float:
     return float(str(value)) if isinstance(value, np.float32) else float(value)
 
 
-def _blocks(values: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _blocks(values: NDArray[Any]) -> Extremes:
     n = values.size
     blocks = -(-n // BLOCK)
-    padded = np.full(blocks * BLOCK, np.nan, values.dtype)
+    padded = np.full(blocks * BLOCK, np.nan)
     padded[:n] = values
     table = padded.reshape(blocks, BLOCK)
     good = np.isfinite(table)
-    some = good.any(axis=1)
-    base = np.arange(blocks) * BLOCK
-    low = np.where(some, base + np.where(good, table, np.inf).argmin(axis=1), -1)
-    high = np.where(some, base + np.where(good, table, -np.inf).argmax(axis=1), -1)
-    return low.astype(np.int32), high.astype(np.int32)
+    filled = np.flatnonzero(good.any(axis=1))
+    begins = filled * BLOCK
+    low = begins + np.where(good, table, np.inf).argmin(axis=1)[filled]
+    high = begins + np.where(good, table, -np.inf).argmax(axis=1)[filled]
+    return begins, low, padded[low], high, padded[high]

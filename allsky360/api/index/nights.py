@@ -28,6 +28,21 @@ CACHE_BYTES = 128 * 2**20
 LIVE_NIGHTS = 2
 """Newest nights of a camera that are looked at for every request."""
 SWEEP_EVERY_S = 2.0
+WARM_NIGHTS = 1500
+WARM_COLUMNS = frozenset(
+    {
+        "sun_altitude_deg",
+        "moon_altitude_deg",
+        "cloud_fraction",
+        "sky_clear",
+        "sky_brightness_mag_arcsec2",
+        "limiting_mag",
+        "stars_detected",
+        "transients",
+    }
+)
+PAUSE_S = 0.004
+"""Between two nights, so that requests come first."""
 SWEEP_SHARE = 50
 """A sweep over all nights is repeated only after so many times its own length."""
 
@@ -125,6 +140,20 @@ class Index:
                 continue
             if found is not None:
                 yield found
+
+    def warm(self, stop: threading.Event) -> None:
+        """Open the newest nights and read what most searches look at, pausing in between."""
+        for camera in self.cameras():
+            nights = self.nights(camera)[: -WARM_NIGHTS - 1 : -1]
+            for found in self.each(camera, nights):
+                try:
+                    found.span(), found.stamps()
+                    for name in WARM_COLUMNS & found.names:
+                        found.extent(name), found.blocks(name)
+                except ArchiveError as error:
+                    log.warning("%s %s: %s", camera, found.night, error)
+                if stop.wait(PAUSE_S):
+                    return
 
     # -- inside -------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.api.index.night import BLOCK, NightIndex, microseconds
+from allsky360.api.index.night import BLOCK, Extremes, NightIndex, microseconds
 
 Rows = NDArray[np.intp]
 
@@ -98,9 +98,9 @@ def thinned(parts: Sequence[Part], names: Sequence[str], points: int) -> Table:
     length = -(-total // buckets)
     chosen = [np.array([0, total - 1])]
     for name in names:
-        for low in (True, False):
-            places, values, begins = _candidates(parts, offsets, name, low, length >= BLOCK)
-            chosen.append(_first_of_each(places, values if low else -values, begins // length))
+        begins, low, lows, high, highs = _candidates(parts, offsets, name, length >= BLOCK)
+        bucket = begins // length
+        chosen += [_first_of_each(low, lows, bucket), _first_of_each(high, -highs, bucket)]
     return gather(parts, offsets, names, np.unique(np.concatenate(chosen)), total)
 
 
@@ -116,29 +116,28 @@ def thin(values: NDArray[Any], points: int) -> Rows:
 
 
 def _candidates(
-    parts: Sequence[Part], offsets: NDArray[np.intp], name: str, low: bool, blocks: bool
-) -> tuple[Rows, NDArray[np.float64], Rows]:
-    """Place, value, and beginning of the block of everything that may be an extreme."""
-    places, values, begins = [], [], []
+    parts: Sequence[Part], offsets: NDArray[np.intp], name: str, blocks: bool
+) -> Extremes:
+    """Collect everything that may be an extreme, as :data:`Extremes` over all parts."""
+    found: list[Extremes] = []
+    shifts = []
     for part, offset in zip(parts, offsets, strict=False):
-        if name not in part.night.names and name != "exposure_s":
+        if not part.night.has(name):
             continue
-        column = part.night.column(name)
         if part.rows is None and blocks:
-            extremes = part.night.blocks(name)[0 if low else 1]
-            filled = np.flatnonzero(extremes >= 0)
-            place = rows = extremes[filled].astype(np.intp)
-            begin = filled * BLOCK
+            found.append(part.night.blocks(name))
         else:
-            mine = np.arange(column.size) if part.rows is None else part.rows
-            place = begin = np.flatnonzero(np.isfinite(column[mine]))
-            rows = mine[place]
-        places.append(place + offset)
-        values.append(column[rows].astype(np.float64))
-        begins.append(begin + offset)
-    if not places:
-        return np.empty(0, np.intp), np.empty(0), np.empty(0, np.intp)
-    return np.concatenate(places), np.concatenate(values), np.concatenate(begins)
+            column = part.night.column(name)
+            values = column if part.rows is None else column[part.rows]
+            place = np.flatnonzero(np.isfinite(values))
+            good = values[place].astype(np.float64)
+            found.append((place, place, good, place, good))
+        shifts.append(offset)
+    if not found:
+        return (np.empty(0, np.intp),) * 2 + (np.empty(0), np.empty(0, np.intp), np.empty(0))
+    begins, low, lows, high, highs = (np.concatenate(c) for c in zip(*found, strict=True))
+    shift = np.repeat(shifts, [f[0].size for f in found])
+    return begins + shift, low + shift, lows, high + shift, highs
 
 
 def _first_of_each(places: Rows, values: NDArray[np.float64], bucket: Rows) -> Rows:
@@ -172,7 +171,7 @@ def gather(
         where.append(np.full(row.size, k, np.intp))
         rows.append(row)
         for name in names:
-            known = name in part.night.names or name == "exposure_s"
+            known = part.night.has(name)
             values = part.night.column(name)[row] if known else np.full(row.size, np.nan, "f4")
             columns[name].append(values)
     return Table(

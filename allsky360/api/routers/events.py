@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
 
 from allsky360.api.feed import HEARTBEAT, Event, Feed, read_id
@@ -18,6 +20,11 @@ router = APIRouter(prefix="/events", tags=["events"])
 MAX_STREAMS = 500
 RETRY_MS = 2000
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_SCHEMA = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")}
+    | {"retry": {"type": "integer"}},
+}
 _EXAMPLE = (
     "id: 18a2c-7-1763766123000000000\nevent: frame\n"
     'data: {"id":"2026-11-22/000017","camera":"zwo-asi294mc",'
@@ -27,9 +34,10 @@ _EXAMPLE = (
 
 STREAM: Responses = {
     200: {
-        "description": "`hello` first, then `frame` (a frame was processed), `state` (the "
+        "description": "`hello` first, then `frame` (a frame was processed), `measurement` (its "
+        "main numbers), `transient` (found in it), `product` (made or renewed), `state` (the "
         "camera's condition changed) and `reset` (events were missed: read the archive).",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+        "content": {"text/event-stream": {"schema": _SCHEMA, "example": _EXAMPLE}},
     }
 }
 
@@ -49,15 +57,60 @@ async def get_events(
     """Follow what happens; a reader that comes back with Last-Event-ID misses nothing."""
     if request.scope.get(HEAD_KEY):
         return Response(media_type="text/event-stream", headers=_HEADERS)
-    if service.streams >= MAX_STREAMS:
+    if service.load.streams >= MAX_STREAMS:
         raise Busy(f"{MAX_STREAMS} readers follow the events already.", mend="Poll /api/v1/latest.")
     stream = _stream(service, last_event_id or after)
     return StreamingResponse(stream, media_type="text/event-stream", headers=_HEADERS)
 
 
+@router.websocket("/ws")
+async def follow_events(
+    socket: WebSocket,
+    service: ServiceDep,
+    after: Annotated[str | None, Query(max_length=100)] = None,
+) -> None:
+    """Follow the same events over a WebSocket: one JSON object each, with `id`, `event`, `data`.
+
+    `after` resumes as Last-Event-ID does. What a client sends is read and dropped.
+    """
+    if service.load.streams >= MAX_STREAMS:
+        await socket.close(1013, "too many readers")
+        return
+    await socket.accept()
+    sending = asyncio.create_task(_send_events(service, socket, after))
+    try:
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass
+    except (WebSocketDisconnect, RuntimeError):
+        pass
+    finally:
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+
+
+async def _send_events(service: Service, socket: WebSocket, last: str | None) -> None:
+    feed = service.feed
+    service.load.streams += 1
+    try:
+        position, replay = _resume(service, last)
+        if last is None:
+            await socket.send_text(feed.event("hello", {"resumed": False}).as_json())
+        for event in replay:
+            await socket.send_text(event.as_json())
+        async for following in feed.follow(position):
+            if following is not None:
+                await socket.send_text(following.as_json())
+        await socket.close(1012, "the service stops")
+    except (WebSocketDisconnect, RuntimeError):  # gone while it was sent to
+        return
+    finally:
+        service.load.streams -= 1
+
+
 async def _stream(service: Service, last: str | None) -> AsyncIterator[bytes]:
     feed = service.feed
-    service.streams += 1
+    service.load.streams += 1
     try:
         # No await between reading the position and choosing what is replayed: nothing is sent
         # twice and nothing falls between.
@@ -69,7 +122,7 @@ async def _stream(service: Service, last: str | None) -> AsyncIterator[bytes]:
         async for following in feed.follow(position):
             yield following.encode() if following else HEARTBEAT
     finally:
-        service.streams -= 1
+        service.load.streams -= 1
 
 
 def _resume(service: Service, last: str | None) -> tuple[int, Sequence[Event]]:

@@ -51,6 +51,7 @@ from allsky360.api.parameters import (
 )
 from allsky360.api.pictures import DEFAULT_QUALITY, Wanted, made_picture, negotiate
 from allsky360.api.problems import NotFound, NotProcessed, Responses, responses
+from allsky360.api.security.privacy import without_exif
 from allsky360.api.service import Service, ServiceDep
 from allsky360.api.store import FrameInfo
 from allsky360.api.view import exposures_of, frame_detail
@@ -178,7 +179,8 @@ async def picture_answer(
             f"Frame {frame_id(frame)} has no picture yet.",
             mend="Its raw exposures are stored; the picture follows when it is processed.",
         )
-    key = (frame.camera, frame_id(frame), frame.revision, None if asked.as_stored else asked)
+    how = None if asked.as_stored else asked
+    key = (frame.camera, frame_id(frame), frame.revision, how, service.exact)
     etag = make_etag(*key)
     modified = datetime.fromtimestamp(frame.stamp / 1e9, UTC)
     headers = cache_headers(etag, modified, cache) | {"vary": "Accept"}
@@ -188,7 +190,7 @@ async def picture_answer(
     media_type, suffix = f"image/{asked.format}", SUFFIXES[asked.format]
     name = f"{frame.camera}_{frame.night}_{frame.index:06d}.{suffix}"
     headers["content-disposition"] = f'inline; filename="{name}"'
-    if asked.as_stored:
+    if asked.as_stored and service.exact:
         return FileResponse(path, media_type=media_type, headers=headers)
     data = await service.heavy(
         lambda: service.pictures.get(key, lambda: _made(service, frame, path, asked))
@@ -197,6 +199,8 @@ async def picture_answer(
 
 
 def _made(service: Service, frame: FrameInfo, path: Path, asked: Wanted) -> bytes:
+    if asked.as_stored:
+        return without_exif(path.read_bytes())
     scene = None
     if asked.layers is not None:
         view = view_of(service, frame)
@@ -226,7 +230,9 @@ async def get_raw(
             f"{exposure}.",
             mend="They are counted from 0.",
         )
-    etag = make_etag("raw", frame.camera, frame_id(frame), exposure, frame.time, __version__)
+    etag = make_etag(
+        "raw", frame.camera, frame_id(frame), exposure, frame.time, __version__, service.site
+    )
     name = f"{frame.camera}_{frame.night}_{frame.index:06d}_{exposure}.fits"
     headers = cache_headers(etag, frame.time, IMMUTABLE) | {
         "content-disposition": f'attachment; filename="{name}"'

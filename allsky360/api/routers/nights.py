@@ -28,7 +28,7 @@ from allsky360.api.parameters import (
 )
 from allsky360.api.problems import BadRange, responses
 from allsky360.api.quality import quality_of
-from allsky360.api.series import night_series, wanted_names
+from allsky360.api.series import night_series, shown, wanted_names
 from allsky360.api.service import ServiceDep
 
 router = APIRouter(prefix="/nights", tags=["nights"])
@@ -168,4 +168,4 @@ def get_series(
     slug = service.need_night(camera, night)
     names = wanted_names(variables)
     found = thinned([Part(service.need_numbers(slug, night), None)], names, points)
-    return json_answer(request, night_series(slug, night, found))
+    return json_answer(request, night_series(slug, night, shown(service, found)))

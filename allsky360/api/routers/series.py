@@ -20,7 +20,14 @@ from allsky360.api.listing import Asked
 from allsky360.api.models_system import SeriesTable, VariableInfo, VariableList
 from allsky360.api.parameters import CameraQuery, EndQuery, StartQuery
 from allsky360.api.problems import BadRange, Responses, responses
-from allsky360.api.series import MEDIA_TYPES, SeriesFormat, series_table, wanted_names, written
+from allsky360.api.series import (
+    MEDIA_TYPES,
+    SeriesFormat,
+    series_table,
+    shown,
+    wanted_names,
+    written,
+)
 from allsky360.api.service import Service, ServiceDep
 
 MAX_JSON_POINTS, MAX_POINTS = 20_000, 500_000
@@ -95,7 +102,9 @@ def _table(
     if slug is not None:
         chosen = [n for n in service.store.nights(slug) if asked.may_hold(n)]
         nights = list(service.store.each(slug, chosen))
-    return slug, thinned(parts_between(nights, asked.start, asked.end), names, points)
+    return slug, shown(
+        service, thinned(parts_between(nights, asked.start, asked.end), names, points)
+    )
 
 
 @router.get("/variables", response_model=VariableList, responses=responses(400, 404, 422))

@@ -112,7 +112,7 @@ async def _overlay(
     kind: Kind,
 ) -> Response:
     frame = await service.heavy(lambda: service.need_frame(camera, night, index))
-    key = ("overlay", kind, frame.camera, frame_id(frame), frame.revision, box)
+    key = ("overlay", kind, frame.camera, frame_id(frame), frame.revision, box, service.exact)
     etag = make_etag(*key, service.settings.overlay, weak=True)
     headers = cache_headers(etag, None, IMMUTABLE if revision == frame.revision else LIVE)
     if frame.processed and unchanged(request, etag, None):

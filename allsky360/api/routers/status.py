@@ -53,11 +53,11 @@ def _status(service: Service, owner: dict[str, Any] | None) -> Status:
         unprocessed=sum(not f.processed for f in frames),
         frames_tonight=len(frames) if raw and tonight in (None, raw.night) else 0,
         night=tonight or (raw.night if raw else None),
-        owner=owner,
+        owner=owner if service.exact else None,
         storage=storage_of(service.settings.storage.root, service.settings.storage.min_free_gb),
         sky=sky_info(service.site, now),
         site=site_info(service.site),
-        links=links_of(service),
+        links=links_of(service) if service.exact else {},
     )
 
 

@@ -42,6 +42,7 @@ from allsky360.api.transients import COUNT, transients_of
 MAX_FRAMES = 400
 """Frames whose records are opened for one page."""
 LEAST_CUTOUT_PX = 96
+SHOWN = (f"measurements.{COUNT}",)
 
 router = APIRouter(tags=["transients"])
 
@@ -79,7 +80,7 @@ def list_transients(
     """List transients of any nights, a page at a time; a page may hold fewer than `limit`."""
     position = decode(cursor) if cursor else None
     asked = Asked(
-        start, end, order, MAX_FRAMES, position, Filters((Condition(COUNT, low=1.0),)), (COUNT,)
+        start, end, order, MAX_FRAMES, position, Filters((Condition(COUNT, low=1.0),)), SHOWN
     )
     slug = service.camera(position.camera if position else camera)
     nights = service.store.nights(slug) if slug else []
