@@ -67,7 +67,7 @@ class Painter:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.lens = plan, plan.lens()
-        self.stars = load_catalogue(6.8)
+        self.stars = load_catalogue(5.8)
         step = 8
         x, y = np.meshgrid(np.arange(0, plan.width, step), np.arange(0, plan.height, step))
         altitude, azimuth = self.lens.unproject(x, y)
@@ -93,7 +93,9 @@ class Painter:
         cloud = cv2.resize(cv2.GaussianBlur(cloud, (0, 0), 1.2), (2 * plan.width, 2 * plan.height))
         self.cloud = np.clip(cloud * 4.0, 0, 1)
         levels = (np.arange(CODES) / (CODES - 1.0)) ** 2
-        self.tables = [codes_of_light((levels * tint).astype(np.float32)) for tint in TINT]
+        self.tables = np.stack(
+            [codes_of_light((levels * tint).astype(np.float32)) for tint in TINT], axis=1
+        )
 
     def paint(self, number: int) -> tuple[NDArray[np.uint8], dict[str, float]]:
         """Return a picture and what measuring it would say."""
@@ -118,8 +120,8 @@ class Painter:
             a, b = rng.uniform(0.2, 0.8, 2) * plan.width
             cv2.line(light, (int(a), 0), (int(b), plan.height), 0.9, 3, cv2.LINE_AA)
         np.clip(light, 0.0, 1.0, out=light)
-        index = (np.sqrt(light) * (CODES - 1)).astype(np.uint16)
-        picture = np.stack([table[index] for table in self.tables], axis=2)
+        index = (cv2.sqrt(light) * np.float32(CODES - 1)).astype(np.uint16)
+        picture = self.tables[index]
         scalars = {
             "sun_altitude_deg": sky.sun_altitude_deg,
             "moon_altitude_deg": sky.moon_altitude_deg,

@@ -15,8 +15,11 @@ from allsky360.cli import cluster as cluster_command
 from allsky360.cli import config as config_command
 from allsky360.cli import darks as darks_command
 from allsky360.cli import doctor as doctor_command
+from allsky360.cli import keogram as keogram_command
 from allsky360.cli import owner as owner_command
+from allsky360.cli import panorama as panorama_command
 from allsky360.cli import process as process_command
+from allsky360.cli import products as products_command
 from allsky360.cli import retention as retention_command
 from allsky360.cli import safety as safety_command
 from allsky360.cli import simulate as simulate_command
@@ -34,6 +37,8 @@ app = typer.Typer(
 )
 app.add_typer(config_command.app, name="config")
 app.add_typer(darks_command.app, name="darks")
+app.add_typer(keogram_command.app, name="keogram")
+app.add_typer(products_command.app, name="products")
 app.add_typer(sky_command.app, name="sky")
 app.command("safety")(safety_command.safety)
 app.command("up")(up_command.up)
@@ -44,6 +49,7 @@ app.command("favourite")(retention_command.favourite)
 app.command("simulate")(simulate_command.simulate)
 app.command("api")(api_command.api)
 app.command("api-token")(api_command.api_token)
+app.command("panorama")(panorama_command.panorama)
 app.command("process")(process_command.process)
 app.command("owner")(owner_command.owner)
 app.command("cameras")(cameras_command.cameras)

@@ -132,12 +132,14 @@ def _hours(canvas: Canvas, instants: Float, left: int, bottom: int, unit: float)
     first, last = float(instants[0]), float(instants[-1])
     scale = (len(instants) - 1) / (last - first)
     room = 3.2 * unit / scale  # seconds that a label takes
-    step = next((s for s in (300, 900, 1800, 3600, 7200, 10800, 21600) if s >= room), 43200)
+    step = next(
+        (s for s in (10, 30, 60, 120, 300, 900, 1800, 3600, 7200, 10800, 21600) if s >= room), 43200
+    )
     tick = np.ceil(first / step) * step
     while tick <= last:
         x = left + (tick - first) * scale
         canvas.line(x, bottom, x, bottom + 0.4 * unit, INK, 2)
-        label = f"{datetime.fromtimestamp(tick, UTC):%H:%M}"
+        label = f"{datetime.fromtimestamp(tick, UTC):{'%H:%M' if step >= 60 else '%H:%M:%S'}}"
         canvas.text(x, bottom + 0.6 * unit, label, 0.85 * unit, anchor="ma")
         tick += step
     begin = datetime.fromtimestamp(first, UTC)
@@ -207,3 +209,9 @@ def title_of(camera: str, site: Site | None, night: date, what: str = "Keogram")
     """Return the line above a picture."""
     where = site.name if site is not None and site.name else camera
     return f"{what}  ·  {where}  ·  night of {night.isoformat()} to {night + timedelta(days=1)}"
+
+
+def long_title(camera: str, site: Site | None, first: date, last: date) -> str:
+    """Return the line above a keogram of many nights."""
+    where = site.name if site is not None and site.name else camera
+    return f"Keogram  ·  {where}  ·  nights of {first} to {last}"

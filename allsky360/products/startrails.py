@@ -82,6 +82,7 @@ class StarTrails:
         light = self.light
         state: dict[str, Any] = {"shape": None}
         if light is not None:
+            light.settle()
             state = {
                 "shape": list(light.greatest.shape),
                 "pending": light.pending,
@@ -95,6 +96,7 @@ class StarTrails:
         """Write both pictures."""
         if self.light is None:
             return ()
+        self.light.settle()
         return (
             self._draft("startrails", "Star trails", self.light.greatest),
             self._draft("startrails-mean", "Star trails, mean", self.light.mean()),

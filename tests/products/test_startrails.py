@@ -45,9 +45,12 @@ def test_max_and_mean_are_exact(count: int, height: int, width: int, seed: int) 
     rng = np.random.default_rng(seed)
     pictures = rng.integers(0, 256, (count, height, width, 3), np.uint8)
     light = MaxAndSum(pictures.shape[1:])
-    light.LIMIT = 3  # the change to 32 bits, often
+    light.LIMIT = 5  # the change to 32 bits, often
     for picture in pictures:
         light.add(picture)
+        if picture[0, 0, 0] < 60:
+            light.settle()
+    light.settle()
     assert (light.greatest == pictures.max(axis=0)).all()
     total = pictures.astype(np.int64).sum(axis=0)
     assert (light.mean() == (total + count // 2) // count).all()
