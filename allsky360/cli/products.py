@@ -89,7 +89,7 @@ def show(camera: Camera = "", night: Night = "") -> None:
     version = archive.version(slug, which)
     table = Table()
     for name in ("name", "title", "frames", "left out", "whole", "files"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "name")
     for r in read_products(archive.root, slug, which, version):
         files = ", ".join(f.path for f in r.files)
         table.add_row(
