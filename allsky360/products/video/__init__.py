@@ -1,0 +1,1 @@
+"""Videos: pictures become pieces encoded each for itself, and pieces one file without encoding anew."""
