@@ -7,6 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from allsky360.config_section import Section
+from allsky360.config_video import (
+    PanoramaVideoSettings,
+    StarTrailsVideoSettings,
+    TimelapseSettings,
+    VideoSettings,
+)
 
 
 class KeogramSettings(Section):
@@ -121,3 +127,7 @@ class ProductsSettings(Section):
     startrails: StarTrailSettings = Field(default_factory=StarTrailSettings)
     stack: StackSettings = Field(default_factory=StackSettings)
     panorama: PanoramaSettings = Field(default_factory=PanoramaSettings)
+    video: VideoSettings = Field(default_factory=VideoSettings)
+    timelapse: TimelapseSettings = Field(default_factory=TimelapseSettings)
+    startrails_video: StarTrailsVideoSettings = Field(default_factory=StarTrailsVideoSettings)
+    panorama_video: PanoramaVideoSettings = Field(default_factory=PanoramaVideoSettings)

@@ -39,7 +39,10 @@ class VideoSettings(Section):
     )
     fps: float = Field(25.0, ge=1, le=120, description="Frames a second.")
     size_px: int = Field(
-        2160, ge=0, le=8192, description="Longest side; larger pictures are reduced. 0: as they are."
+        2160,
+        ge=0,
+        le=8192,
+        description="Longest side; larger pictures are reduced. 0: as they are.",
     )
     pixel_format: PixelFormat = Field(
         "yuv420p", description="yuv420p plays everywhere; the others need players that can."
@@ -48,7 +51,7 @@ class VideoSettings(Section):
         50,
         ge=2,
         le=1000,
-        description="Frames encoded as one piece, which is also the longest way between key frames.",
+        description="Frames encoded as one piece, and the longest way between key frames.",
     )
 
 

@@ -24,6 +24,7 @@ from allsky360.cli import retention as retention_command
 from allsky360.cli import safety as safety_command
 from allsky360.cli import simulate as simulate_command
 from allsky360.cli import sky as sky_command
+from allsky360.cli import timelapse as timelapse_command
 from allsky360.cli import up as up_command
 from allsky360.cli import verify as verify_command
 from allsky360.errors import AllskyError
@@ -46,6 +47,7 @@ app.command("verify")(verify_command.verify)
 app.command("doctor")(doctor_command.doctor)
 app.command("retention")(retention_command.retention)
 app.command("favourite")(retention_command.favourite)
+app.command("timelapse")(timelapse_command.timelapse)
 app.command("simulate")(simulate_command.simulate)
 app.command("api")(api_command.api)
 app.command("api-token")(api_command.api_token)

@@ -1,1 +1,1 @@
-"""Videos: pictures become pieces encoded each for itself, and pieces one file without encoding anew."""
+"""Videos: pictures become pieces encoded apart, and pieces one file without encoding anew."""

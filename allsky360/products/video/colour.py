@@ -36,11 +36,16 @@ def coefficients(gain: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     a, b = _LUMA @ _FROM_CB, _LUMA @ _FROM_CR
     luma = gain * 219 / 255 * np.array([1.0, a, b])
     cb, cr = 2 * (1 - _KB), 2 * (1 - _KR)
-    chroma = gain * 224 / 255 * np.array(
-        [
-            [(_FROM_CB[2] - a) / cb, (_FROM_CR[2] - b) / cb],
-            [(_FROM_CB[0] - a) / cr, (_FROM_CR[0] - b) / cr],
-        ]
+    chroma = (
+        gain
+        * 224
+        / 255
+        * np.array(
+            [
+                [(_FROM_CB[2] - a) / cb, (_FROM_CR[2] - b) / cb],
+                [(_FROM_CB[0] - a) / cr, (_FROM_CR[0] - b) / cr],
+            ]
+        )
     )
     return luma.astype(np.float32), chroma.astype(np.float32)
 

@@ -7,12 +7,12 @@ neighbours' (a Gaussian in the logarithm), within limits, so that lightning stay
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import ExifTags, Image
 
 MOST = 1.35
 """Largest factor on sRGB codes, and its inverse the smallest; about one stop of light."""
@@ -47,10 +47,23 @@ def gains(levels: ArrayLike, frames: int) -> NDArray[np.float64]:
     return np.where(known, np.exp(np.clip(smooth - log, -bound, bound)), 1.0)
 
 
-def exposure_level(exposure_s: float, gain_factor: float = 1.0) -> float:
+def exposure_level(exposure_s: float, *, gain_db: float = 0.0) -> float:
     """Return the brightness in codes that an exposure gives a steady sky, up to a factor."""
-    light = exposure_s * gain_factor
+    light = exposure_s * 10.0 ** (gain_db / 20.0)
     return float(light**_CODE_EXPONENT) if light > 0 else float("nan")
+
+
+def exif_level(path: Path) -> float:
+    """Return the level of a file's EXIF exposure time and ISO; NaN where it has none."""
+    try:
+        with Image.open(path) as picture:
+            tags = picture.getexif().get_ifd(ExifTags.IFD.Exif)
+        exposure_s = float(tags[ExifTags.Base.ExposureTime])
+        iso = tags.get(ExifTags.Base.ISOSpeedRatings, 100)
+        speed = float(iso[0] if isinstance(iso, tuple) else iso) / 100.0
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, ZeroDivisionError):
+        return float("nan")
+    return exposure_level(exposure_s * speed)
 
 
 def picture_level(picture: NDArray[np.uint8]) -> float:
@@ -69,11 +82,6 @@ def file_level(path: Path) -> float:
     except cv2.error:
         return float("nan")
     return float("nan") if picture is None else picture_level(np.asarray(picture, np.uint8))
-
-
-def measured_levels(paths: Sequence[Path]) -> list[float]:
-    """Return the level of each file."""
-    return [file_level(path) for path in paths]
 
 
 def _median(codes: NDArray[np.uint8]) -> float:

@@ -64,17 +64,13 @@ def _copy(pieces: Sequence[Piece], rate: Fraction, path: Path) -> int:
                 given = source.streams.video[0]
                 if stream is None:
                     # opaque: as it is; for AV1 the decoder's name is that of no encoder
-                    stream = cast(
-                        av.VideoStream, out.add_stream_from_template(given, opaque=True)
-                    )
+                    stream = cast(av.VideoStream, out.add_stream_from_template(given, opaque=True))
                     if given.codec_context.name == "hevc":
                         stream.codec_context.codec_tag = "hvc1"  # Apple's players take no other
                     stream.time_base = 1 / rate
                     head = given.codec_context.extradata
                 elif given.codec_context.extradata != head:
-                    raise VideoError(
-                        "pieces are encoded differently.", mend="Make the video anew."
-                    )
+                    raise VideoError("pieces are encoded differently.", mend="Make the video anew.")
                 for packet in source.demux(given):
                     if packet.dts is None or packet.pts is None:
                         continue  # the end's flush

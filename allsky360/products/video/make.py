@@ -84,7 +84,9 @@ def make_video(
     jobs = []
     for start in range(0, len(shots), plan.piece_frames):
         ahead = look().earlier
-        jobs.append((shots[max(0, start - ahead) : start], shots[start : start + plan.piece_frames]))
+        jobs.append(
+            (shots[max(0, start - ahead) : start], shots[start : start + plan.piece_frames])
+        )
     done = reused = 0
     pieces: list[Piece] = []
     with ThreadPoolExecutor(max(1, workers), "video") as pool:
