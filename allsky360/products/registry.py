@@ -40,12 +40,36 @@ def _panorama(settings: ProductsSettings) -> Grower | None:
     return Panorama(settings.panorama) if settings.panorama.enabled else None
 
 
+def _timelapse(settings: ProductsSettings) -> Grower | None:
+    from allsky360.products.timelapse import Timelapse
+
+    s = settings.timelapse
+    return Timelapse(s, settings.video) if s.enabled else None
+
+
+def _startrails_video(settings: ProductsSettings) -> Grower | None:
+    from allsky360.products.startrails_video import StarTrailsVideo
+
+    s = settings.startrails_video
+    return StarTrailsVideo(s, settings.startrails, settings.video) if s.enabled else None
+
+
+def _panorama_video(settings: ProductsSettings) -> Grower | None:
+    from allsky360.products.panorama_video import PanoramaVideo
+
+    s = settings.panorama_video
+    return PanoramaVideo(s, settings.panorama, settings.video) if s.enabled else None
+
+
 MAKERS: dict[str, Callable[[ProductsSettings], Grower | None]] = {
     "keogram": _keogram,
     "startrails": _startrails,
     "startrails-comet": _comet,
     "stack": _stack,
     "panorama": _panorama,
+    "timelapse": _timelapse,
+    "startrails-video": _startrails_video,
+    "panorama-video": _panorama_video,
 }
 """By name: makes the grower, or returns None where the settings switch it off."""
 
@@ -75,6 +99,7 @@ def growers_for(settings: ProductsSettings, only: Iterable[str] = ()) -> list[Gr
             growers.append(grower)
         elif wanted:
             raise NoSuchProduct(
-                f"The product {name!r} is switched off.", mend=f"Set products.{name}.enabled."
+                f"The product {name!r} is switched off.",
+                mend=f"Set products.{name.replace('-', '_')}.enabled.",
             )
     return growers

@@ -92,7 +92,7 @@ def to_video_colours(frame: av.VideoFrame, gain: float = 1.0) -> av.VideoFrame:
     """
     planes = []
     for plane in frame.planes:
-        rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size]
+        rows = np.frombuffer(memoryview(plane), np.uint8)[: plane.height * plane.line_size]
         planes.append(rows.reshape(plane.height, plane.line_size)[:, : plane.width])
     step = 2 if planes[1].shape[1] < planes[0].shape[1] else 1
     _convert(*planes, step, *coefficients(gain))

@@ -36,6 +36,8 @@ def gains(levels: ArrayLike, frames: int) -> NDArray[np.float64]:
         ``(N,)``; a picture depends on ``frames`` neighbours on either side and on no other.
     """
     level = np.asarray(levels, np.float64)
+    if not len(level):
+        return np.ones(0)
     known = np.isfinite(level) & (level > 0)
     log = np.where(known, np.log(np.where(known, level, 1.0)), 0.0)
     reach = np.arange(-frames, frames + 1)

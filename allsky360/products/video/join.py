@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 import av
 import cv2
@@ -64,7 +63,7 @@ def _copy(pieces: Sequence[Piece], rate: Fraction, path: Path) -> int:
                 given = source.streams.video[0]
                 if stream is None:
                     # opaque: as it is; for AV1 the decoder's name is that of no encoder
-                    stream = cast(av.VideoStream, out.add_stream_from_template(given, opaque=True))
+                    stream = out.add_stream_from_template(given, opaque=True)
                     if given.codec_context.name == "hevc":
                         stream.codec_context.codec_tag = "hvc1"  # Apple's players take no other
                     stream.time_base = 1 / rate

@@ -7,6 +7,7 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import av
@@ -41,6 +42,11 @@ class Look(Protocol):
         """How many pictures before a piece it has to see."""
         ...
 
+    @property
+    def carries(self) -> bool:
+        """Whether it carries more from piece to piece than pictures, so that none can be passed."""
+        ...
+
     def begin(self, reader: PictureReader, earlier: Sequence[Shot]) -> None:
         """Forget everything, then see what came before a piece."""
         ...
@@ -49,20 +55,47 @@ class Look(Protocol):
         """Return the frame of the next picture; raises BadPicture and then has not seen it."""
         ...
 
+    def keep(self) -> None:
+        """Note that a piece is done and the next one begins after it."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what was kept last."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Read what :meth:`save` wrote."""
+        ...
+
+
+class Independent:
+    """What looks share that need nothing but pictures."""
+
+    earlier = 0
+    carries = False
+
+    def begin(self, reader: PictureReader, earlier: Sequence[Shot]) -> None:
+        """Keep nothing."""
+
+    def keep(self) -> None:
+        """Keep nothing."""
+
+    def save(self, folder: Path) -> None:
+        """Write nothing."""
+
+    def load(self, folder: Path) -> None:
+        """Read nothing."""
+
 
 def look_for(mode: Mode, window: int) -> Look:
     """Return the look of a mode; ``window`` pictures where it looks at several."""
     return Plain() if mode == "plain" else Running(mode, window)
 
 
-class Plain:
+class Plain(Independent):
     """Pictures as they are."""
 
     key = "plain-1"
-    earlier = 0
-
-    def begin(self, reader: PictureReader, earlier: Sequence[Shot]) -> None:
-        """Keep nothing."""
 
     def show(self, reader: PictureReader, shot: Shot) -> av.VideoFrame:
         """Return the picture; without labels its planes go straight through."""
@@ -71,7 +104,7 @@ class Plain:
         return reader.from_rgb(shot.labels.draw(reader.rgb(shot.path)), shot.gain)
 
 
-class Running:
+class Running(Independent):
     """What the last few pictures have in common, or not.
 
     Parameters
@@ -103,7 +136,7 @@ class Running:
         """Return what the window shows with the picture in it."""
         newest = self._take(reader, shot)
         assert self._seen is not None
-        shown = self._combine(self._seen[: min(self._count, self.window)], newest)
+        shown: Picture = self._combine(self._seen[: min(self._count, self.window)], newest)
         if shot.labels is not None:
             shown = shot.labels.draw(shown)
         return reader.from_rgb(shown)

@@ -81,7 +81,11 @@ class PictureReader:
         BadPicture
             It is missing or damaged.
         """
-        return self._resized(_rgb(_bytes(path)))
+        return self._resized(self.whole(path))
+
+    def whole(self, path: Path) -> NDArray[np.uint8]:
+        """Return a picture at its own size, ``(H, W, 3)`` uint8 sRGB; raises as :meth:`rgb`."""
+        return _rgb(_bytes(path))
 
     def from_rgb(self, picture: NDArray[np.uint8], gain: float = 1.0) -> av.VideoFrame:
         """Return ``(height, width, 3)`` uint8 sRGB as a frame of the video."""

@@ -75,12 +75,15 @@ class Shot:
         Factor on all sRGB codes, against flicker.
     labels
         None draws nothing.
+    lens
+        Of the picture at its stored size, where the look needs it.
     """
 
     path: Path
     name: str
     gain: float = 1.0
     labels: Labels | None = field(default=None)
+    lens: LensModel | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -91,4 +94,44 @@ class Shot:
         except OSError:
             stamp = (-1, -1)
         labels = self.labels.key if self.labels is not None else ""
-        return (str(self.path), *stamp, f"{self.gain:.5f}", labels)
+        lens = self.lens.as_dict() if self.lens is not None else None
+        return (str(self.path), *stamp, f"{self.gain:.5f}", labels, lens)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; site and options of the labels are the night's."""
+        labels = self.labels
+        return {
+            "path": str(self.path),
+            "name": self.name,
+            "gain": self.gain,
+            "lens": self.lens.as_dict() if self.lens is not None else None,
+            "labels": None
+            if labels is None
+            else {
+                "lens": labels.lens.as_dict(),
+                "when": labels.when.isoformat(),
+                "fields": dict(labels.fields),
+            },
+        }
+
+    @classmethod
+    def from_json(cls, content: Any, site: Site | None, options: OverlaySettings) -> Shot:
+        """Read a shot back; KeyError, TypeError or ValueError where it is none."""
+        given = content["labels"]
+        labels = None
+        if given is not None and site is not None:
+            labels = Labels(
+                LensModel(**given["lens"]),
+                site,
+                datetime.fromisoformat(given["when"]),
+                options,
+                given["fields"],
+            )
+        lens = content["lens"]
+        return cls(
+            Path(content["path"]),
+            str(content["name"]),
+            float(content["gain"]),
+            labels,
+            None if lens is None else LensModel(**lens),
+        )
