@@ -162,7 +162,7 @@ def _mean(seen: Picture, newest: int) -> Picture:
 
 
 def _max(seen: Picture, newest: int) -> Picture:
-    out = seen[0].copy()
+    out: Picture = seen[0].copy()
     for picture in seen[1:]:
         cv2.max(out, picture, dst=out)
     return out
