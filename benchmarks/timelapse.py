@@ -1,9 +1,9 @@
 """Time-lapse against the ``ffmpeg`` command line: the same JPEGs, codec, preset, quality and size.
 
-``python -m benchmarks.timelapse [--frames N] [--size PX] [--codec C ...] [--pictures FOLDER]``. Both
-take turns on the same machine, the better of two runs each counts. Similarity is ffmpeg's ``ssim``
-filter against the pictures reduced by the same filter (area). Exit status 1 when we are slower, or
-when similarity is below 0.98.
+``python -m benchmarks.timelapse [--frames N] [--size PX] [--codec C ...] [--pictures FOLDER]``.
+Both take turns on the same machine, the better of two runs each counts. Similarity is ffmpeg's
+``ssim`` filter against the pictures reduced by the same filter (area). Exit status 1 when we are
+slower, or when similarity is below 0.98.
 """
 
 from __future__ import annotations
