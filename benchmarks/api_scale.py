@@ -87,7 +87,7 @@ def measure(root: Path, rounds: int) -> tuple[dict[str, tuple[float, float, int]
     service = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
-            _wait(client)
+            wait_until_up(client)
             found = {}
             for name, (address, _) in QUESTIONS.items():
                 times, size = [], 0
@@ -108,7 +108,8 @@ def measure(root: Path, rounds: int) -> tuple[dict[str, tuple[float, float, int]
         service.wait(20)
 
 
-def _wait(client: httpx.Client) -> None:
+def wait_until_up(client: httpx.Client) -> None:
+    """Wait until the service answers."""
     for _ in range(600):
         try:
             if client.get("/api/v1/health").status_code == 200:

@@ -45,13 +45,13 @@ class EncodedCache:
 
     def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
         """Return the picture of ``key``; ``make`` it where it is not kept."""
-        if (kept := self._find(key)) is not None:
+        if (kept := self.find(key)) is not None:
             return kept
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
         with making:
             try:
-                if (kept := self._find(key)) is not None:
+                if (kept := self.find(key)) is not None:
                     return kept
                 data = make()
                 self._keep(key, data)
@@ -60,7 +60,8 @@ class EncodedCache:
                 with self._lock:
                     self._making.pop(key, None)
 
-    def _find(self, key: Hashable) -> bytes | None:
+    def find(self, key: Hashable) -> bytes | None:
+        """Return the picture of ``key`` where it is kept."""
         with self._lock:
             data = self._kept.get(key)
             if data is not None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 from types import FrameType
 
 import uvicorn
@@ -20,6 +21,8 @@ from allsky360.net import listening_socket
 log = logging.getLogger(__name__)
 
 STOP_AFTER_S = 5
+NICE = 5
+"""Capture and processing come first on a machine that is short of cores."""
 
 
 class Server(uvicorn.Server):
@@ -44,6 +47,8 @@ def serve(settings: Settings) -> None:
     try:
         app = create_app(settings)
         warn_about(settings.api)
+        with contextlib.suppress(OSError):  # where the unit sets it, the process may not
+            os.nice(NICE)
         Server(uvicorn_config(app, settings)).run(sockets=[listener])
     finally:
         listener.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 HEAVY_AT_ONCE = 2
 """Pictures and FITS files made at the same time; the rest wait."""
+WAITING_AT_MOST = 128
 DOWNLOADS_AT_ONCE = 8
 """FITS answers under way: each holds one exposure in memory until its reader has it."""
 
@@ -75,10 +76,32 @@ class Service:
         """Age at which the newest frame is stale."""
         return stale_after_s(self.settings)
 
+    async def light(self, work: Callable[[], T]) -> T:
+        """Run a look at files in a thread, so that a slow disk holds nobody else up."""
+        return await anyio.to_thread.run_sync(work)
+
+    async def drawn(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
+        """Return an encoded picture: kept, or made now."""
+        kept = self.pictures.find(key)
+        if kept is not None:
+            return kept
+        return await self.heavy(lambda: self.pictures.get(key, make))
+
     async def heavy(self, work: Callable[[], T]) -> T:
-        """Run costly blocking work in a thread, few at a time."""
+        """Run costly blocking work in a thread, few at a time.
+
+        Raises
+        ------
+        Busy
+            Too many wait already: they would hang up before it is their turn.
+        """
         if self.load.heavy is None:  # a limiter belongs to a running event loop
             self.load.heavy = anyio.CapacityLimiter(HEAVY_AT_ONCE)
+        if self.load.heavy.statistics().tasks_waiting >= WAITING_AT_MOST:
+            raise Busy(
+                f"{WAITING_AT_MOST} pictures, files and tables wait to be made already.",
+                mend="Try again shortly.",
+            )
         return await anyio.to_thread.run_sync(work, limiter=self.load.heavy)
 
     def site_of(self, camera: str, night: date) -> Site | None:

@@ -67,23 +67,34 @@ class Store:
             return None
         return found.infos([index])[0]
 
-    def newest(self, camera: str | None = None, *, processed: bool = False) -> FrameInfo | None:
-        """Newest frame by arrival, of one camera or of all; None where there is none."""
+    def newest(
+        self,
+        camera: str | None = None,
+        *,
+        processed: bool = False,
+        names: Sequence[str] | None = None,
+    ) -> FrameInfo | None:
+        """Newest frame by arrival, of one camera or of all; None where there is none.
+
+        ``names`` are the measurements wanted; None takes all.
+        """
         found = [
             frame
             for slug in ([camera] if camera else self.cameras())
-            if (frame := self._newest_of(slug, processed)) is not None
+            if (frame := self._newest_of(slug, processed, names)) is not None
         ]
         return max(found, key=lambda frame: frame.time, default=None)
 
-    def _newest_of(self, camera: str, processed: bool) -> FrameInfo | None:
+    def _newest_of(
+        self, camera: str, processed: bool, names: Sequence[str] | None
+    ) -> FrameInfo | None:
         for night in self.each(camera, self.nights(camera)[::-1]):
             row = night.rows - 1
             if processed:
                 done = np.flatnonzero(night.stamps() >= 0)
                 row = int(done[-1]) if done.size else -1
             if row >= 0:
-                return night.infos([row])[0]
+                return night.infos([row], names)[0]
         return None
 
     def commits(self) -> dict[tuple[str, date], NDArray[np.int64]]:

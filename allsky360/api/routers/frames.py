@@ -149,7 +149,7 @@ def list_exposures(
 @router.get(
     "/{night}/{index}/picture",
     response_class=Response,
-    responses=PICTURE | responses(404, 406, 422),
+    responses=PICTURE | responses(404, 406, 422, 503),
 )
 async def get_picture(
     request: Request,
@@ -164,7 +164,7 @@ async def get_picture(
     ] = None,
 ) -> Response:
     """Give the picture of a frame: as stored, or in another size or format, or with an overlay."""
-    frame = await service.heavy(lambda: service.need_frame(camera, night, index))
+    frame = await service.light(lambda: service.need_frame(camera, night, index))
     cache = IMMUTABLE if revision == frame.revision else LIVE
     return await picture_answer(request, service, frame, asked, cache)
 
@@ -192,9 +192,7 @@ async def picture_answer(
     headers["content-disposition"] = f'inline; filename="{name}"'
     if asked.as_stored and service.exact:
         return FileResponse(path, media_type=media_type, headers=headers)
-    data = await service.heavy(
-        lambda: service.pictures.get(key, lambda: _made(service, frame, path, asked))
-    )
+    data = await service.drawn(key, lambda: _made(service, frame, path, asked))
     return Response(data, media_type=media_type, headers=headers)
 
 
@@ -223,7 +221,7 @@ async def get_raw(
     ] = 0,
 ) -> Response:
     """Give one raw exposure as FITS, pixel by pixel as the camera delivered it."""
-    frame = await service.heavy(lambda: service.need_frame(camera, night, index))
+    frame = await service.light(lambda: service.need_frame(camera, night, index))
     if exposure >= len(frame.exposures_s):
         raise NotFound(
             f"Frame {frame_id(frame)} has {len(frame.exposures_s)} exposures; there is no number "

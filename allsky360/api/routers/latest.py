@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request, Response
 
 from allsky360.api.addresses import frame_id
@@ -17,10 +19,13 @@ from allsky360.api.view import frame_detail
 router = APIRouter(prefix="/latest", tags=["latest"])
 
 
-def newest(service: Service, camera: str | None) -> FrameInfo:
-    """Return the newest processed frame of a camera, or of all of them."""
+def newest(service: Service, camera: str | None, names: Sequence[str] | None = None) -> FrameInfo:
+    """Return the newest processed frame of a camera, or of all of them.
+
+    ``names`` are the measurements wanted; None takes all.
+    """
     slug = service.need_camera(camera) if camera else None
-    frame = service.store.newest(slug, processed=True)
+    frame = service.store.newest(slug, processed=True, names=names)
     if frame is not None:
         return frame
     waiting = service.store.newest(slug)
@@ -42,7 +47,7 @@ def get_latest(request: Request, service: ServiceDep, camera: CameraQuery = None
     return json_answer(request, frame_detail(service, frame))
 
 
-@router.get("/picture", response_class=Response, responses=PICTURE | responses(404, 406, 422))
+@router.get("/picture", response_class=Response, responses=PICTURE | responses(404, 406, 422, 503))
 async def get_latest_picture(
     request: Request,
     service: ServiceDep,
@@ -50,5 +55,5 @@ async def get_latest_picture(
     camera: CameraQuery = None,
 ) -> Response:
     """Give the newest picture; ``X-Frame-Id`` says which frame it is."""
-    frame = await service.heavy(lambda: newest(service, camera))
+    frame = await service.light(lambda: newest(service, camera, ()))
     return await picture_answer(request, service, frame, asked, LIVE)

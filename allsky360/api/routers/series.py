@@ -47,7 +47,7 @@ TABLE: Responses = {
 }
 
 
-@router.get("/series", response_model=SeriesTable, responses=TABLE | responses(400, 404, 422))
+@router.get("/series", response_model=SeriesTable, responses=TABLE | responses(400, 404, 422, 503))
 async def get_series(
     request: Request,
     service: ServiceDep,

@@ -62,7 +62,7 @@ _BINARY = {"type": "string", "format": "binary"}
 @router.get(
     "/{night}/{index}/overlay.svg",
     response_class=Response,
-    responses=_binary("image/svg+xml", "The overlay") | responses(404, 422),
+    responses=_binary("image/svg+xml", "The overlay") | responses(404, 422, 503),
 )
 async def get_overlay_svg(
     request: Request,
@@ -83,7 +83,7 @@ async def get_overlay_svg(
 @router.get(
     "/{night}/{index}/overlay.png",
     response_class=Response,
-    responses=_binary("image/png", "The overlay") | responses(404, 422),
+    responses=_binary("image/png", "The overlay") | responses(404, 422, 503),
 )
 async def get_overlay_png(
     request: Request,
@@ -111,15 +111,13 @@ async def _overlay(
     revision: str | None,
     kind: Kind,
 ) -> Response:
-    frame = await service.heavy(lambda: service.need_frame(camera, night, index))
+    frame = await service.light(lambda: service.need_frame(camera, night, index))
     key = ("overlay", kind, frame.camera, frame_id(frame), frame.revision, box, service.exact)
     etag = make_etag(*key, service.settings.overlay, weak=True)
     headers = cache_headers(etag, None, IMMUTABLE if revision == frame.revision else LIVE)
     if frame.processed and unchanged(request, etag, None):
         return not_modified(headers)
-    data = await service.heavy(
-        lambda: service.pictures.get(key, lambda: _drawn(service, frame, box, kind))
-    )
+    data = await service.drawn(key, lambda: _drawn(service, frame, box, kind))
     media_type = "image/svg+xml" if kind == "svg" else "image/png"
     return Response(data, media_type=media_type, headers=headers)
 
@@ -205,7 +203,7 @@ def list_maps(
 @router.get(
     "/{night}/{index}/maps/{name}.png",
     response_class=Response,
-    responses=_binary("image/png", "The map") | responses(404, 422),
+    responses=_binary("image/png", "The map") | responses(404, 422, 503),
 )
 async def get_map_picture(
     request: Request,
@@ -218,16 +216,14 @@ async def get_map_picture(
     revision: RevisionQuery = None,
 ) -> Response:
     """Draw a map as the sky seen from below: zenith in the middle, north up, east left."""
-    frame = await service.heavy(lambda: service.need_frame(camera, night, index))
+    frame = await service.light(lambda: service.need_frame(camera, night, index))
     key = ("map", name, size, frame.camera, frame_id(frame), frame.revision)
     etag = make_etag(*key)
     headers = cache_headers(etag, None, IMMUTABLE if revision == frame.revision else LIVE)
     if frame.processed and unchanged(request, etag, None):
         return not_modified(headers)
-    data = await service.heavy(
-        lambda: service.pictures.get(
-            key, lambda: draw_map(map_of(service, frame, name), MAPS[name], size)
-        )
+    data = await service.drawn(
+        key, lambda: draw_map(map_of(service, frame, name), MAPS[name], size)
     )
     return Response(data, media_type="image/png", headers=headers)
 

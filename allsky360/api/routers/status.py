@@ -32,7 +32,7 @@ async def get_status(service: ServiceDep) -> JSONResponse:
 async def status_of(service: Service) -> Status:
     """Collect the status."""
     owner = await service.owner.status()
-    return await service.heavy(lambda: _status(service, owner))
+    return await service.light(lambda: _status(service, owner))
 
 
 def _status(service: Service, owner: dict[str, Any] | None) -> Status:

@@ -133,7 +133,7 @@ def list_transients(
 @router.get(
     "/frames/{night}/{index}/transients/{transient}/cutout",
     response_class=Response,
-    responses=CUTOUT | responses(404, 422),
+    responses=CUTOUT | responses(404, 422, 503),
 )
 async def get_cutout(
     request: Request,
@@ -149,15 +149,13 @@ async def get_cutout(
     ] = None,
 ) -> Response:
     """Cut a transient's surroundings out of the picture."""
-    frame = await service.heavy(lambda: service.need_frame(camera, night, index))
+    frame = await service.light(lambda: service.need_frame(camera, night, index))
     key = ("cutout", frame.camera, frame_id(frame), frame.revision, transient, size)
     etag = make_etag(*key)
     headers = cache_headers(etag, None, IMMUTABLE if revision == frame.revision else LIVE)
     if frame.processed and unchanged(request, etag, None):
         return not_modified(headers)
-    data = await service.heavy(
-        lambda: service.pictures.get(key, lambda: _cutout(service, frame, transient, size))
-    )
+    data = await service.drawn(key, lambda: _cutout(service, frame, transient, size))
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
