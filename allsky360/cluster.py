@@ -7,13 +7,16 @@ burst pays for starting workers, and frames already handed over are finished whe
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from allsky360.arrays import cuda_available
-from allsky360.config import DaskSettings, Settings
+from allsky360.arrays.bands import threads
+from allsky360.config import ENV_THREADS, DaskSettings, Settings
 from allsky360.errors import AllskyError
 from allsky360.net import listening_socket, netloc
 
@@ -90,12 +93,58 @@ def make_cluster(dask: DaskSettings, *, preload: tuple[str, ...] | None = None) 
             n_workers=dask.workers,
             threads_per_worker=dask.threads_per_worker,
             memory_limit=dask.memory_limit,
+            env=_share_of_cores(dask.workers * dask.threads_per_worker),
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(
             f"the Dask cluster on {dask.host}:{dask.port} did not start: {str(error).rstrip('.')}.",
             mend="Check [dask] in the settings (workers, memory_limit, ports).",
         ) from error
+
+
+def _share_of_cores(frames_at_once: int) -> dict[str, str]:
+    """Environment by which each frame takes its share of the cores, not all of them."""
+    if ENV_THREADS in os.environ:
+        return {}
+    return {ENV_THREADS: str(max(1, threads() // frames_at_once))}
+
+
+@contextmanager
+def client_for(settings: Settings, workers: int = 0) -> Iterator[Client]:
+    """Connect to the resident cluster; start one for the while where there is none.
+
+    Parameters
+    ----------
+    settings
+        Where the cluster is, or how to start one.
+    workers
+        Start one of so many workers in any case; 0: only where none answers.
+
+    Raises
+    ------
+    ClusterError
+        ``dask.scheduler`` names one that does not answer, or none starts.
+    """
+    from distributed import Client
+
+    if not workers:
+        try:
+            client = connect(settings)
+        except ClusterError:
+            if settings.dask.scheduler:
+                raise
+            log.info("no cluster answers; one is started for the while")
+        else:
+            with client:
+                yield client
+            return
+    # any free ports: it must not stand in the resident one's way
+    own = {"port": 0, "dashboard_port": 0, "workers": workers or settings.dask.workers}
+    with (
+        make_cluster(settings.dask.model_copy(update=own)) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
 
 
 def _cuda_cluster(common: Mapping[str, Any]) -> Cluster:

@@ -38,8 +38,12 @@ def make_night(
     every_s: float = 30.0,
     cloud_cover: float = 0.1,
     exposure_s: float = 10.0,
+    distinct: int = 0,
 ) -> date:
     """Expose and store ``frames`` frames of a sky; ``size`` is width, height.
+
+    ``distinct`` renders only so many and stores them again and again, for long nights; their stars
+    do not turn, so that such a night has no lens.
 
     Returns
     -------
@@ -48,14 +52,22 @@ def make_night(
     """
     simulator = {"width": size[0], "height": size[1], "cloud_cover": cloud_cover}
     source = SkySource.from_settings(Settings(simulator=simulator), SITE)  # type: ignore[arg-type]
-    folder = lens_folder(root, CAMERA)
-    make_folder(folder)
-    write_lens(folder / "0001.json", LensFile(source.lens, CAMERA, 1, start, SITE, (start,), {}))
+    if not distinct:
+        folder = lens_folder(root, CAMERA)
+        make_folder(folder)
+        content = LensFile(source.lens, CAMERA, 1, start, SITE, (start,), {})
+        write_lens(folder / "0001.json", content)
+    shots = {}
     writer = RawWriter(root, CAMERA, SITE)
     try:
         for k in range(frames):
             when = start + timedelta(seconds=every_s * k)
-            shot = source.expose(ExposureRequest(start=when, exposure_s=exposure_s, gain=0.0))
+            number = k % distinct if distinct else k
+            shot = shots.get(number) or source.expose(
+                ExposureRequest(start=when, exposure_s=exposure_s, gain=0.0)
+            )
+            if distinct:
+                shots[number] = shot
             sensor = shot.truth["sensor"]
             ref = writer.append(
                 Bracket(

@@ -20,6 +20,7 @@ from allsky360.cli import owner as owner_command
 from allsky360.cli import panorama as panorama_command
 from allsky360.cli import process as process_command
 from allsky360.cli import products as products_command
+from allsky360.cli import reprocess as reprocess_command
 from allsky360.cli import retention as retention_command
 from allsky360.cli import safety as safety_command
 from allsky360.cli import simulate as simulate_command
@@ -27,6 +28,7 @@ from allsky360.cli import sky as sky_command
 from allsky360.cli import timelapse as timelapse_command
 from allsky360.cli import up as up_command
 from allsky360.cli import verify as verify_command
+from allsky360.cli import versions as versions_command
 from allsky360.errors import AllskyError
 
 app = typer.Typer(
@@ -41,6 +43,7 @@ app.add_typer(darks_command.app, name="darks")
 app.add_typer(keogram_command.app, name="keogram")
 app.add_typer(products_command.app, name="products")
 app.add_typer(sky_command.app, name="sky")
+app.add_typer(versions_command.app, name="versions")
 app.command("safety")(safety_command.safety)
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)
@@ -53,6 +56,7 @@ app.command("api")(api_command.api)
 app.command("api-token")(api_command.api_token)
 app.command("panorama")(panorama_command.panorama)
 app.command("process")(process_command.process)
+app.command("reprocess")(reprocess_command.reprocess)
 app.command("owner")(owner_command.owner)
 app.command("cameras")(cameras_command.cameras)
 app.command("cluster")(cluster_command.cluster)

@@ -43,28 +43,29 @@ def previous(archive: Archive, ref: FrameRef) -> Before:
     for index in range(ref.index - 1, max(ref.index - 1 - LOOK_BACK, -1), -1):
         provenance = _provenance(archive, replace(ref, index=index))
         tone = tone or _read_part(provenance, Tone.from_json, "tone")
-        memory = memory or _read_part(provenance, _memory_from_json, "sky", "memory")
+        memory = memory or _read_part(provenance, memory_from_json, "sky", "memory")
         if tone is not None and memory is not None:
             break
     if memory is None:
-        memory = _memory_of_an_earlier_night(archive, ref)
+        memory = memory_of_an_earlier_night(archive, ref)
     return Before(tone, memory)
 
 
-def _memory_of_an_earlier_night(archive: Archive, ref: FrameRef) -> SkyMemory | None:
+def memory_of_an_earlier_night(archive: Archive, ref: FrameRef) -> SkyMemory | None:
     """Search the last frames of the nights before; the verdict of another night is not kept."""
     earlier = [n for n in archive.nights(ref.camera) if n < ref.night]
     for night in sorted(earlier, reverse=True)[:NIGHTS_BACK]:
         last = archive.count(ref.camera, night) - 1
         for index in range(last, max(last - LOOK_BACK, -1), -1):
             provenance = _provenance(archive, replace(ref, night=night, index=index))
-            found = _read_part(provenance, _memory_from_json, "sky", "memory")
+            found = _read_part(provenance, memory_from_json, "sky", "memory")
             if found is not None:
                 return replace(found, safety=type(found.safety)())
     return None
 
 
-def _memory_from_json(data: dict[str, Any]) -> SkyMemory:
+def memory_from_json(data: dict[str, Any]) -> SkyMemory:
+    """Read a memory; the sky's rooms are imported when the first is."""
     from allsky360.measure.memory import SkyMemory
 
     return SkyMemory.from_json(data)
