@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from allsky360.clock import REAL_CLOCK, Clock, rehearsal
 from allsky360.config_api import ApiSettings
 from allsky360.config_filters import FilterSettings, ProfilesSettings
+from allsky360.config_objects import ObjectsSettings
 from allsky360.config_overlay import OverlaySettings
 from allsky360.config_products import ProductsSettings
 from allsky360.config_retention import RetentionSettings
@@ -349,6 +350,7 @@ class Settings(BaseSettings):
     overlay: OverlaySettings = Field(default_factory=OverlaySettings)
     safety: SafetySettings = Field(default_factory=SafetySettings)
     products: ProductsSettings = Field(default_factory=ProductsSettings)
+    objects: ObjectsSettings = Field(default_factory=ObjectsSettings)
     owner: OwnerSettings = Field(default_factory=OwnerSettings)
     prefect: PrefectSettings = Field(default_factory=PrefectSettings)
     dask: DaskSettings = Field(default_factory=DaskSettings)

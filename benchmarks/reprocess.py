@@ -42,6 +42,7 @@ class Watch:
         return list(self.client.run(os.getpid).values())  # type: ignore[attr-defined]
 
     def __call__(self, progress: Progress) -> None:
+        """Look, and strike when it is time."""
         if progress.done % 10 == 0:
             tree = [psutil.Process(), *psutil.Process().children(recursive=True)]
             self.memory.append((progress.done, sum(p.memory_info().rss for p in tree) / 2**20))
@@ -110,7 +111,7 @@ def main() -> None:
         for workers in (1, 2):
             with client_for(settings, workers) as client:
                 again(client, root, settings)  # workers load their machine code
-                took[workers], result = again(client, root, settings)
+                took[workers], _ = again(client, root, settings)
                 if workers == 2:
                     count_stages(client)
                     watch = Watch(client, kill_at=options.frames // 2)

@@ -16,10 +16,12 @@ from allsky360.cli import config as config_command
 from allsky360.cli import darks as darks_command
 from allsky360.cli import doctor as doctor_command
 from allsky360.cli import keogram as keogram_command
+from allsky360.cli import objects as objects_command
 from allsky360.cli import owner as owner_command
 from allsky360.cli import panorama as panorama_command
 from allsky360.cli import process as process_command
 from allsky360.cli import products as products_command
+from allsky360.cli import report as report_command
 from allsky360.cli import reprocess as reprocess_command
 from allsky360.cli import retention as retention_command
 from allsky360.cli import safety as safety_command
@@ -44,6 +46,7 @@ app.add_typer(keogram_command.app, name="keogram")
 app.add_typer(products_command.app, name="products")
 app.add_typer(sky_command.app, name="sky")
 app.add_typer(versions_command.app, name="versions")
+app.add_typer(objects_command.app, name="objects")
 app.command("safety")(safety_command.safety)
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)
@@ -57,6 +60,7 @@ app.command("api-token")(api_command.api_token)
 app.command("panorama")(panorama_command.panorama)
 app.command("process")(process_command.process)
 app.command("reprocess")(reprocess_command.reprocess)
+app.command("report")(report_command.report)
 app.command("owner")(owner_command.owner)
 app.command("cameras")(cameras_command.cameras)
 app.command("cluster")(cluster_command.cluster)

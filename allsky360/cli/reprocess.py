@@ -35,6 +35,10 @@ def reprocess(
         bool,
         typer.Option("--anyway", help="Show the new version though it lacks frames of the old."),
     ] = False,
+    from_objects: Annotated[
+        bool,
+        typer.Option("--from-objects", help="Workers read raw from objects.url, not the archive."),
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Also nights already made with these settings.")
     ] = False,
@@ -63,7 +67,13 @@ def reprocess(
         raise typer.Exit(1 if plan.failed else 0)
     with client_for(settings, workers) as client, _Bars(plan.jobs, root) as bars:
         results = run(
-            client, root, plan.jobs, report=bars.show, drop_old=drop, switch_anyway=anyway
+            client,
+            root,
+            plan.jobs,
+            report=bars.show,
+            drop_old=drop,
+            switch_anyway=anyway,
+            from_objects=from_objects,
         )
     for result in results:
         _say(result)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from allsky360.archive.journal import FaultLine, note_fault
 from allsky360.camera.control import Plan
 from allsky360.camera.errors import CameraError, ExposureAborted
 from allsky360.clock import Clock
@@ -469,6 +470,8 @@ class Owner:
 
     def _count(self, error: AllskyError) -> None:
         self.state.fault_counts[fault_name(error)] += 1
+        line = FaultLine(self._clock.now(), self.state.camera, fault_name(error), str(error))
+        note_fault(Path(self._settings.storage.root), line)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

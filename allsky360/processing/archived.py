@@ -14,8 +14,9 @@ from allsky360.processing.previous import previous
 from allsky360.processing.stages import (
     begin_frame,
     measure_begun,
+    package_of,
     picture_measured,
-    store_pictured,
+    store_package,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
     begun = begin_frame(root, ref, settings)
     measured = measure_begun(begun, before.memory, settings)
     pictured = picture_measured(measured, before.tone, before.memory, settings)
-    return store_pictured(pictured, root, settings, version)
+    return store_package(package_of(pictured, settings), root, version)
 
 
 def current_version_of(

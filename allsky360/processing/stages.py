@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +40,7 @@ from allsky360.processing.chain import (
 from allsky360.processing.records import plain, provenance_of, sky_record
 
 if TYPE_CHECKING:
-    from allsky360.archive import FrameRef
+    from allsky360.archive import FrameRef, Row
     from allsky360.measure.frame import Measurement
     from allsky360.measure.memory import SkyMemory
     from allsky360.sky.lens_file import LensFile
@@ -76,6 +78,22 @@ class Pictured:
 
     measured: Measured
     developed: Developed
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class FramePackage:
+    """What the archive keeps of a frame; see :meth:`allsky360.archive.ProcessedWriter.write`."""
+
+    ref: FrameRef
+    start: datetime
+    site: Site | None
+    linear: NDArray[np.float32]
+    picture_jpeg: bytes
+    scalars: Mapping[str, float]
+    provenance: Mapping[str, Any]
+    rows: Mapping[str, Row]
+    warnings: tuple[str, ...]
     seconds: float
 
 
@@ -138,9 +156,37 @@ def picture_measured(
     return Pictured(measured, developed, measured.seconds + time.perf_counter() - start)
 
 
-def store_pictured(
-    pictured: Pictured, root: Path, settings: Settings, version: str
-) -> dict[str, Any]:
+def package_of(pictured: Pictured, settings: Settings) -> FramePackage:
+    """Return what the archive keeps of a frame: some megabytes instead of a hundred."""
+    from allsky360.processing.rows import rows_of
+
+    start = time.perf_counter()
+    measured, developed = pictured.measured, pictured.developed
+    begun, sky = measured.begun, measured.sky
+    bracket, parameters = begun.bracket, parameters_from(settings)
+    scalars = developed.statistics | (sky.scalars if sky is not None else {})
+    jpeg = encode_jpeg(
+        with_overlay(developed, begun.frame, begun.lens, begun.site, parameters, settings, scalars),
+        quality=settings.processing.jpeg_quality,
+        exposure=bracket.exposures[0],
+        site=begun.site,
+        facts=scalars,
+    )
+    return FramePackage(
+        ref=begun.ref,
+        start=bracket.start,
+        site=begun.site,
+        linear=reduce_linear(developed.linear),
+        picture_jpeg=jpeg,
+        scalars=scalars,
+        provenance=provenance_of(bracket, developed, parameters) | sky_record(sky, begun.lens),
+        rows=rows_of(sky) if sky is not None else {},
+        warnings=tuple(developed.warnings),
+        seconds=pictured.seconds + time.perf_counter() - start,
+    )
+
+
+def store_package(package: FramePackage, root: Path, version: str) -> dict[str, Any]:
     """Write a frame into a version of its night.
 
     Returns
@@ -150,29 +196,18 @@ def store_pictured(
     """
     from allsky360.archive import ProcessedWriter
     from allsky360.measure.names import descriptions
-    from allsky360.processing.rows import rows_of
 
     start = time.perf_counter()
-    measured, developed = pictured.measured, pictured.developed
-    begun, sky = measured.begun, measured.sky
-    ref, bracket, parameters = begun.ref, begun.bracket, parameters_from(settings)
-    scalars = developed.statistics | (sky.scalars if sky is not None else {})
-    jpeg = encode_jpeg(
-        with_overlay(developed, begun.frame, begun.lens, begun.site, parameters, settings, scalars),
-        quality=settings.processing.jpeg_quality,
-        exposure=bracket.exposures[0],
-        site=begun.site,
-        facts=scalars,
-    )
+    ref = package.ref
     ProcessedWriter(root, ref.camera, ref.night, version).write(
         ref,
-        time=bracket.start,
-        linear=reduce_linear(developed.linear),
-        picture_jpeg=jpeg,
-        scalars=scalars,
-        provenance=provenance_of(bracket, developed, parameters) | sky_record(sky, begun.lens),
-        site=begun.site,
-        rows=rows_of(sky) if sky is not None else {},
+        time=package.start,
+        linear=package.linear,
+        picture_jpeg=package.picture_jpeg,
+        scalars=package.scalars,
+        provenance=package.provenance,
+        site=package.site,
+        rows=package.rows,
         descriptions=descriptions(),
     )
     record: dict[str, Any] = plain(
@@ -180,10 +215,10 @@ def store_pictured(
             "camera": ref.camera,
             "night": ref.night.isoformat(),
             "index": ref.index,
-            "start": bracket.start.isoformat(),
-            "seconds": round(pictured.seconds + time.perf_counter() - start, 3),
-            "warnings": list(developed.warnings),
-            "statistics": scalars,
+            "start": package.start.isoformat(),
+            "seconds": round(package.seconds + time.perf_counter() - start, 3),
+            "warnings": list(package.warnings),
+            "statistics": package.scalars,
         }
     )
     return record

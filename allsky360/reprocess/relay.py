@@ -16,6 +16,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from allsky360.archive import Archive, FrameRef
+from allsky360.processing.stages import FramePackage, store_package
 from allsky360.reprocess import remote
 from allsky360.reprocess.remote import Recipe, State
 
@@ -111,6 +112,8 @@ class NightRelay:
     def arrived(self, stage: Stage, index: int, result: Any) -> None:
         """Take a result that came back."""
         if stage == "stored":
+            if isinstance(result, FramePackage):  # of a worker that does not see the archive
+                store_package(result, self.recipe.root, self.recipe.version)
             self.stored += 1
             del self._frames[index]
         elif stage == "memory":

@@ -17,12 +17,14 @@ from allsky360.processing.previous import memory_from_json
 from allsky360.processing.records import plain
 from allsky360.processing.stages import (
     Begun,
+    FramePackage,
     Measured,
     Pictured,
     begin_frame,
     measure_begun,
+    package_of,
     picture_measured,
-    store_pictured,
+    store_package,
 )
 
 State = dict[str, Any]
@@ -36,11 +38,22 @@ class Recipe:
     version: str
     settings: Settings
     lens_upto: int
+    from_objects: bool = False
+    """Whether workers do not see the archive: raw comes from the object store, frames go back."""
 
 
 def begin(recipe: Recipe, ref: FrameRef) -> Begun:
     """Read and merge."""
-    return begin_frame(recipe.root, ref, recipe.settings, lens_upto=recipe.lens_upto)
+    if not recipe.from_objects:
+        return begin_frame(recipe.root, ref, recipe.settings, lens_upto=recipe.lens_upto)
+    from allsky360.objects.frame import fetch_frame, forget_frame
+
+    place = recipe.settings.objects
+    root = fetch_frame(place, ref)
+    try:
+        return begin_frame(root, ref, recipe.settings, lens_upto=recipe.lens_upto)
+    finally:
+        forget_frame(place, ref)
 
 
 def measure(recipe: Recipe, begun: Begun, memory: State | None) -> Measured:
@@ -74,7 +87,9 @@ def tone_after(pictured: Pictured) -> State:
     return found
 
 
-def store(recipe: Recipe, pictured: Pictured) -> dict[str, Any]:
-    """Write the frame into its version; return what the driver wants to know."""
-    record = store_pictured(pictured, recipe.root, recipe.settings, recipe.version)
-    return {"index": record["index"], "seconds": record["seconds"], "warnings": record["warnings"]}
+def store(recipe: Recipe, pictured: Pictured) -> FramePackage | dict[str, Any]:
+    """Write the frame into its version; give it to the driver where the archive is not seen."""
+    package = package_of(pictured, recipe.settings)
+    if recipe.from_objects:
+        return package
+    return store_package(package, recipe.root, recipe.version)

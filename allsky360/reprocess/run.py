@@ -84,15 +84,18 @@ Report = Callable[[Progress], None]
 class _Night:
     """One job while it runs."""
 
-    def __init__(self, job: NightJob, root: Path, lock: TryLock) -> None:
-        self.job, self.root, self.lock = job, root, lock
+    def __init__(self, job: NightJob, root: Path, lock: TryLock, from_objects: bool) -> None:
+        self.job, self.root, self.lock, self.from_objects = job, root, lock, from_objects
         self.total = Archive(root).count(job.camera, job.night)
         self.relay: NightRelay | None = None
         self.result = NightResult(job.camera, job.night, job.version, job.before)
 
     def begin(self, client: Client, watch: Any, window: int, priority: int) -> None:
         job = self.job
-        recipe = Recipe(self.root.absolute(), job.version, job.settings, job.lens_upto)
+        recipe = Recipe(
+            self.root.absolute(), job.version, job.settings, job.lens_upto, self.from_objects
+        )
+        self._copy_raw()
         memory = job.record.start_memory
         self.relay = NightRelay(
             client,
@@ -107,6 +110,13 @@ class _Night:
             priority,
         )
 
+    def _copy_raw(self) -> None:
+        """Let workers find what they need, where they read from the object store."""
+        if self.from_objects:
+            from allsky360.objects.push import push_night
+
+            push_night(self.root, self.job.camera, self.job.night, self.job.settings.objects)
+
     def goes_on(self) -> bool:
         """Submit what can be; False where all is made, frames that came meanwhile included."""
         assert self.relay is not None
@@ -115,6 +125,8 @@ class _Night:
             return True
         tried = self.relay.failed
         new = [r for r in self.job.missing(self.root) if r.index not in tried]
+        if new:
+            self._copy_raw()
         self.relay.todo.extend(new)
         self.total = Archive(self.root).count(self.job.camera, self.job.night)
         self.relay.pump()
@@ -143,6 +155,7 @@ def reprocess(
     drop_old: bool = False,
     switch_anyway: bool = False,
     window: int = WINDOW,
+    from_objects: bool = False,
 ) -> list[NightResult]:
     """Make nights again; each is switched to its new version when that is whole.
 
@@ -152,7 +165,7 @@ def reprocess(
     Parameters
     ----------
     client
-        Of the cluster; its workers see the archive at the same path.
+        Of the cluster; its workers see the archive at the same path, unless ``from_objects``.
     root
         Folder of the archive.
     jobs
@@ -165,6 +178,9 @@ def reprocess(
         Switch even where the new version lacks frames that the old one shows.
     window
         Frames of one night under way at once.
+    from_objects
+        Workers do not see the archive: they read raw frames from ``objects.url`` and give what
+        they make back to this process, which writes it.
 
     Returns
     -------
@@ -193,7 +209,7 @@ def reprocess(
                 NightResult(job.camera, job.night, job.version, job.before, error=str(busy))
             )
             continue
-        night = _Night(job, root, lock)
+        night = _Night(job, root, lock, from_objects)
         waiting.append(night)
         results.append(night.result)
     watched: dict[Future, tuple[NightRelay, Stage, int]] = {}
@@ -224,7 +240,10 @@ def reprocess(
             future, result = next(coming)
             relay, stage, index = watched.pop(future)
             if future.status == "finished":
-                relay.arrived(stage, index, result)
+                try:
+                    relay.arrived(stage, index, result)
+                except AllskyError as refused:  # what came cannot be written here
+                    relay.broke(stage, index, refused)
             elif future.status == "error":
                 error = result[1] if isinstance(result, tuple) else RuntimeError(str(result))
                 relay.broke(stage, index, error)

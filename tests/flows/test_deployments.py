@@ -30,6 +30,9 @@ def test_the_list_says_what_prefect_deploy_understands() -> None:
         "daily",
         "by-hand",
         "every-half-hour",
+        "every-three-minutes",
+        "after-dawn",
+        "by-hand",
     ]
     assert all(d.work_pool is not None and d.work_pool.name for d in model.deployments)
 
@@ -42,6 +45,9 @@ def test_the_runner_serves_the_same_list_with_the_slot_of_the_settings(settings:
         "housekeeping/daily",
         "take-darks/by-hand",
         "calibrate-lens/every-half-hour",
+        "grow-products/every-three-minutes",
+        "nightly-products/after-dawn",
+        "reprocess-nights/by-hand",
     }
     capture = built[serve.CAPTURE]
     (schedule,) = capture.schedules or ()

@@ -192,8 +192,17 @@ def test_scheduled_bursts_run_back_to_back_and_survive_a_killed_runner(system: S
     runner.wait(timeout=60)
     assert runner.returncode == 0
     assert system.runs("capture-burst", "Running", "Pending") == []
-    found = system.api("POST", "deployments/filter", limit=10)
+    found = system.api("POST", "deployments/filter", limit=20)
     assert {d["name"]: d["paused"] for d in found} == dict.fromkeys(
-        ("every-slot", "catch-up", "daily", "by-hand", "every-half-hour"), True
+        (
+            "every-slot",
+            "catch-up",
+            "daily",
+            "by-hand",
+            "every-half-hour",
+            "every-three-minutes",
+            "after-dawn",
+        ),
+        True,
     )
     assert json.dumps(found).count("allsky360") >= len(found)

@@ -1,0 +1,1 @@
+"""The night report: what the night was like, in numbers, plots and pictures."""
