@@ -149,7 +149,8 @@ def _brightness(sky: SkyBrightness, cells: SkyCells) -> dict[str, Row]:
     order = np.argsort(place[good], kind="stable")
     where, values = place[good][order], mag[good][order]
     numbers, starts = np.unique(where, return_index=True)
-    for number, part in zip(numbers, np.split(values, starts[1:]), strict=True):
+    parts = np.split(values, starts[1:]) if numbers.size else []  # overcast: no block was measured
+    for number, part in zip(numbers, parts, strict=True):
         out[number] = np.median(part)
     return {
         "cell_brightness_mag_arcsec2": Row(
