@@ -21,9 +21,11 @@ from allsky360.api.middleware import HeadAsGet, SecurityHeaders
 from allsky360.api.problems import Problem
 from allsky360.api.routers import (
     arrays,
+    calendar,
     ephemeris,
     events,
     frames,
+    geometry,
     health,
     index,
     latest,
@@ -80,6 +82,8 @@ def create_app(settings: Settings) -> FastAPI:
         nights,
         frames,
         sky,
+        geometry,
+        calendar,
         latest,
         series,
         stars,

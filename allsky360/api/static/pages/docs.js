@@ -1,5 +1,9 @@
 // Renders openapi.json; everything it needs comes from this server.
-const root = document.getElementById("operations");
+import { ask } from "/static/lib/api.js";
+import { page } from "/static/lib/shell.js";
+import { show } from "/static/lib/state.js";
+
+const root = document.createElement("div");
 
 function node(name, text, ...children) {
   const element = document.createElement(name);
@@ -65,9 +69,8 @@ function operation(path, method, what, all) {
   return details;
 }
 
-try {
-  const document_ = await (await fetch("/api/v1/openapi.json")).json();
-  document.getElementById("about").textContent = document_.info.description.replace(/\s+/g, " ");
+async function load() {
+  const document_ = await ask("/openapi.json");
   const all = document_.components.schemas, groups = new Map();
   for (const [path, methods] of Object.entries(document_.paths)) {
     for (const [method, what] of Object.entries(methods)) {
@@ -76,7 +79,16 @@ try {
       groups.get(tag).push(operation(path, method, what, all));
     }
   }
-  root.replaceChildren(...[...groups].flatMap(([tag, list]) => [node("h2", tag), ...list]));
-} catch (error) {
-  root.textContent = `openapi.json could not be loaded: ${error.message}`;
+  return [node("p", document_.info.description.replace(/\s+/g, " ")), openapi(), ...[...groups].flatMap(([tag, list]) => [node("h2", tag), ...list])];
 }
+
+function openapi() {
+  const link = node("a", "openapi.json");
+  link.href = "/api/v1/openapi.json";
+  return node("p", "The same for programs: ", link);
+}
+
+await page(async (main) => {
+  main.append(root);
+  await show(root, load, "Reading the description …");
+});
