@@ -21,7 +21,6 @@ from allsky360.api.middleware import HeadAsGet, SecurityHeaders
 from allsky360.api.problems import Problem
 from allsky360.api.routers import (
     arrays,
-    calendar,
     ephemeris,
     events,
     frames,
@@ -83,7 +82,6 @@ def create_app(settings: Settings) -> FastAPI:
         frames,
         sky,
         geometry,
-        calendar,
         latest,
         series,
         stars,

@@ -88,6 +88,9 @@ class NightQuality(Answer):
     moon_illumination: float | None = Field(description="Mean over the night.")
     transients: int
     products: list[str] = Field(description="Names of the night's products.")
+    thumbnail: str | None = Field(
+        None, description="Small picture from the middle of its dark frames."
+    )
 
 
 class NightItem(Answer):

@@ -1,37 +1,13 @@
-"""What the pages ask for beside the other resources: nights at a glance, a picture's geometry."""
+"""What the pages ask for beside the other resources: a picture's geometry, stars against the lens."""
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
 from allsky360.api.models import Answer
-
-
-class NightSummary(Answer):
-    """One night at a glance; numbers are of its dark frames (Sun below -12 degrees)."""
-
-    night: date
-    frames: int
-    processed: int
-    cloud_fraction: float | None = Field(description="Median.")
-    clear_share: float | None = Field(description="Share of measured frames under 0.3 cloud.")
-    sky_brightness_mag_arcsec2: float | None = Field(
-        description="95th percentile: the darkest the sky was, a few frames aside."
-    )
-    stars_found: float | None = Field(description="Most in one frame.")
-    transients: int
-    products: list[str] = Field(description="Names of its products.")
-    thumbnail: str | None = Field(description="Picture nearest to the middle of the dark frames.")
-
-
-class Calendar(Answer):
-    """Nights at a glance, oldest first; nights without a frame are left out."""
-
-    camera: str | None
-    nights: list[NightSummary]
 
 
 class FrameGeometry(Answer):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from allsky360.api.addresses import frame_address
 from allsky360.api.index.night import NightIndex, instant
 from allsky360.api.models import NightQuality
 from allsky360.api.products import product_names
 from allsky360.api.service import Service
 
 DARK_SUN_DEG = -12.0
+THUMBNAIL_WIDTH = 240
 
 
 def quality_of(service: Service, night: NightIndex) -> NightQuality:
@@ -39,7 +41,20 @@ def _summary(night: NightIndex) -> NightQuality:
         moon_illumination=_mean(_values(night, "moon_illumination")),
         transients=int(np.nansum(transients)),
         products=[],
+        thumbnail=_thumbnail(night, dark),
     )
+
+
+def _thumbnail(night: NightIndex, dark: NDArray[np.bool_]) -> str | None:
+    """Address of the processed frame nearest to the middle of the dark frames, or of all."""
+    stamps = night.stamps()
+    rows = np.flatnonzero((stamps >= 0) & (dark if (dark & (stamps >= 0)).any() else True))
+    if rows.size == 0:
+        return None
+    times = night.times()[rows]
+    row = int(rows[np.argmin(np.abs(times - (times.min() + times.max()) // 2))])
+    info = night.infos([row], ())[0]
+    return frame_address(info, "/picture", width=THUMBNAIL_WIDTH, revision=info.revision)
 
 
 def _values(night: NightIndex, name: str) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ function fill(node, properties, children) {
     else if (key in node && typeof value !== "string" && !(node instanceof SVGElement)) node[key] = value;
     else node.setAttribute(key, value === true ? "" : String(value));
   }
-  node.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  node.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
   return node;
 }
 

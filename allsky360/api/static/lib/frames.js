@@ -1,5 +1,5 @@
 // Frames: their addresses, names, numbers and small pictures.
-import { API, ask, address } from "/static/lib/api.js";
+import { API, ask, askAll, address } from "/static/lib/api.js";
 import { h } from "/static/lib/dom.js";
 import { NONE, clock, date, day, exposure, minute, number, percent } from "/static/lib/format.js";
 
@@ -8,6 +8,16 @@ export const nightPage = (night) => `/nights/${night}`;
 export const part = (frame, name, parameters = {}) => address(`${API}/frames/${frame.id}${name}`, { camera: frame.camera, ...parameters });
 export const when = (frame) => `${day(frame.time)} ${clock(frame.time)} UTC`;
 export const getFrame = (id) => ask(`/frames/${id}`);
+
+// The dates of all nights, newest first.
+export async function nightDates() {
+  return (await askAll("/nights", { limit: 1000 }, "nights", 20000)).map((n) => n.night);
+}
+
+// What a film strip needs of each frame, and no more.
+const STRIP = ["id", "camera", "night", "index", "time", "processed", "revision", "exposures_s", "links",
+  ...["cloud_fraction", "sky_brightness_mag_arcsec2", "stars_found", "transients", "sun_altitude_deg"].map((name) => `measurements.${name}`)].join(",");
+export const framesOf = (night, parameters = {}) => askAll(`/nights/${night}/frames`, { limit: 1000, fields: STRIP, ...parameters }, "frames", 10000);
 
 // The newest processed frame, or null with the reason in words; never an answer that fails while nothing is there.
 export async function latest(report) {
@@ -64,7 +74,7 @@ export function thumbnail(frame, { current = false, note = "" } = {}) {
 }
 
 export function hover(frame) {
-  const m = frame.measurements;
+  const m = frame.measurements || {};
   const parts = [`${date(String(frame.night))}, frame ${frame.index}`, `${clock(frame.time)} UTC`, frame.exposures_s.map(exposure).join(" + ")];
   if (Number.isFinite(m.cloud_fraction)) parts.push(`cloud ${percent(m.cloud_fraction)}`);
   if (Number.isFinite(m.sky_brightness_mag_arcsec2)) parts.push(`${number(m.sky_brightness_mag_arcsec2, 2)} mag/arcsec²`);

@@ -6,8 +6,9 @@ import { part, when } from "/static/lib/frames.js";
 import { Lens, compass } from "/static/lib/lens.js";
 import { Viewer } from "/static/lib/viewer.js";
 
+const small = matchMedia("(max-width: 600px)").matches;  // names would cover the sky
 const LAYERS = [
-  ["cardinal_points", "Compass", true], ["star_names", "Star names", true], ["constellation_lines", "Figures", true],
+  ["cardinal_points", "Compass", true], ["star_names", "Star names", !small], ["constellation_lines", "Figures", true],
   ["constellation_names", "Constellations", false], ["constellation_boundaries", "Boundaries", false], ["planets", "Planets", true],
   ["sun_moon", "Sun & Moon", true], ["altaz_grid", "Alt/az grid", false], ["equatorial_grid", "RA/Dec grid", false],
   ["ecliptic", "Ecliptic", false], ["meridian", "Meridian", false], ["poles", "Poles", false], ["designations", "Bayer letters", false],
@@ -50,6 +51,7 @@ export class Picture {
       if (frame !== this.frame) return;
       this.view = found;
       this.lens = found && found.lens ? new Lens(found.lens) : null;
+      if (this.lens) this.viewer.setHome((this.lens.cx + 0.5) / found.width, (this.lens.cy + 0.5) / found.height, (2 * this.lens.radius(Math.PI / 2)) / found.height);
       this.idle();
       this.overlay();
     });
@@ -107,10 +109,10 @@ export class Picture {
 
   async transients(frame, current) {
     if (!this.on.has("transients") || !(frame.measurements.transients > 0)) { this.viewer.layer("transients", null); return; }
-    const found = await ask(part(frame, "/transients", { revision: frame.revision })).catch(() => null);
+    const found = await ask("/transients", { camera: frame.camera, start: frame.time, end: new Date(Date.parse(frame.time) + 1000).toISOString(), limit: 200 }).catch(() => null);
     if (!found || !current()) return;
     const { width, height } = this.view;
-    this.viewer.layer("transients", { width, height }, s("g", { class: "thin", "stroke-width": 1.6 }, found.transients.map((one) => {
+    this.viewer.layer("transients", { width, height }, s("g", { class: "thin", "stroke-width": 1.6 }, found.transients.filter((one) => one.frame === frame.id).map((one) => {
       const [a, b] = [one.start, one.end], room = width / 90;
       return s("g", { class: `transient ${one.kind}` },
         s("rect", { fill: "none", x: Math.min(a.x, b.x) - room, y: Math.min(a.y, b.y) - room, width: Math.abs(a.x - b.x) + 2 * room, height: Math.abs(a.y - b.y) + 2 * room }));

@@ -1,5 +1,5 @@
 // Day, twilight and night, and when the Moon is up, for the ground of a chart.
-import { ask } from "/static/lib/api.js";
+import { ask, status } from "/static/lib/api.js";
 
 const DAY = 864e5, MOST_DAYS = 31;
 const kept = new Map();
@@ -15,6 +15,7 @@ export async function shading(from, to) {
 }
 
 async function load(start, end) {
+  if (!(await status(60000)).site) return { bands: [], moon: [] };
   const { nights } = await ask("/ephemeris/nights", { start, end });
   const bands = nights.flatMap((n) => n.bands);
   const events = nights.flatMap((n) => [...n.moon_rises.map((t) => [Date.parse(t), true]), ...n.moon_sets.map((t) => [Date.parse(t), false])]).sort((a, b) => a[0] - b[0]);

@@ -7,7 +7,7 @@ const WIDTHS = [480, 720, 960, 1280, 1600, 2048, 2560, 3200, 4096];
 export class Viewer {
   // options: label; onpoint(u, v) with shares of the picture (null when the pointer left); onview() after every move.
   constructor({ label, onpoint = () => {}, onview = () => {}, onpick = () => {} }) {
-    Object.assign(this, { onpoint, onview, onpick, zoom: 1, u: 0.5, v: 0.5, aspect: 4 / 3, pointers: new Map(), frame: null, shownWidth: 0 });
+    Object.assign(this, { onpoint, onview, onpick, zoom: 1, u: 0.5, v: 0.5, home: { u: 0.5, v: 0.5, share: 1 }, athome: true, aspect: 4 / 3, pointers: new Map(), frame: null, shownWidth: 0 });
     this.image = h("img", { alt: "", decoding: "async", draggable: "false" });
     this.layers = s("svg", { class: "viewer-layers", "aria-hidden": "true", preserveAspectRatio: "none" });
     this.stage = h("div", { class: "viewer-stage", tabindex: "0", role: "group", "aria-label": `${label}. Plus and minus zoom, arrow keys move, 0 fits.` },
@@ -52,8 +52,18 @@ export class Viewer {
     return { width, height: width / this.aspect, w, high };
   }
 
+  // Where the view rests: the disc of the sky, `share` of the picture's height across, fills the stage.
+  setHome(u, v, share) { this.home = { u, v, share: Math.min(1, share) }; if (this.athome) this.fit(); }
+
+  rest() {
+    const { height, w, high } = this.fitted();
+    return Math.max(1, Math.min(w, high) / (height * this.home.share * 1.06));
+  }
+
   place() {
-    const { width, height, w, high } = this.fitted();
+    const { width, height, w, high } = this.fitted(), rest = this.rest();
+    if (this.athome) Object.assign(this, { zoom: rest, u: this.home.u, v: this.home.v });
+    this.moved = this.zoom > rest * 1.01;
     const half = { u: Math.min(0.5, w / (2 * width * this.zoom)), v: Math.min(0.5, high / (2 * height * this.zoom)) };
     this.u = Math.min(1 - half.u, Math.max(half.u, this.u));
     this.v = Math.min(1 - half.v, Math.max(half.v, this.v));
@@ -62,7 +72,7 @@ export class Viewer {
     Object.assign(this.layers.style, { width: `${w}px`, height: `${high}px` });
     this.window = { u0: -left / (width * this.zoom), v0: -top / (height * this.zoom), du: w / (width * this.zoom), dv: high / (height * this.zoom) };
     this.placeLayers();
-    this.stage.classList.toggle("zoomed", this.zoom > 1.001);
+    this.stage.classList.toggle("zoomed", this.moved);
     this.sharpen();
     this.onview(this);
   }
@@ -105,6 +115,7 @@ export class Viewer {
     const x = clientX ?? box.left + box.width / 2, y = clientY ?? box.top + box.height / 2;
     const [u, v] = this.at(x, y), before = this.zoom;
     this.zoom = Math.min(MAX_ZOOM, Math.max(1, this.zoom * factor));
+    this.athome = false;
     const share = before / this.zoom;
     this.u = u + (this.u - u) * share;
     this.v = v + (this.v - v) * share;
@@ -118,9 +129,9 @@ export class Viewer {
     this.place();
   }
 
-  fit() { Object.assign(this, { zoom: 1, u: 0.5, v: 0.5 }); this.place(); }
+  fit() { this.athome = true; this.place(); }
 
-  lookAt(u, v, zoom) { Object.assign(this, { u, v, zoom }); this.place(); }
+  lookAt(u, v, zoom) { Object.assign(this, { u, v, zoom, athome: false }); this.place(); }
 
   fullScreen() {
     if (document.fullscreenElement) document.exitFullscreen();
@@ -133,11 +144,11 @@ export class Viewer {
       event.preventDefault();
       this.zoomBy(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0016)), event.clientX, event.clientY);
     }, { passive: false });
-    stage.addEventListener("dblclick", (event) => (this.zoom > 1.01 && event.shiftKey ? this.fit() : this.zoomBy(2, event.clientX, event.clientY)));
+    stage.addEventListener("dblclick", (event) => (this.moved && event.shiftKey ? this.fit() : this.zoomBy(2, event.clientX, event.clientY)));
     stage.addEventListener("pointerdown", (event) => {
       this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
       this.travelled = 0;
-      if (event.pointerType === "mouse" || this.zoom > 1.001) stage.setPointerCapture(event.pointerId);
+      if (event.pointerType === "mouse" || this.moved) stage.setPointerCapture(event.pointerId);
     });
     stage.addEventListener("pointermove", (event) => this.pointed(event));
     for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => {
@@ -157,7 +168,7 @@ export class Viewer {
         const [other] = others, old = Math.hypot(before[0] - other[0], before[1] - other[1]);
         if (old > 0) this.zoomBy(Math.hypot(here[0] - other[0], here[1] - other[1]) / old, (here[0] + other[0]) / 2, (here[1] + other[1]) / 2);
         this.moveBy((here[0] - before[0]) / 2, (here[1] - before[1]) / 2);
-      } else if (this.zoom > 1.001) this.moveBy(here[0] - before[0], here[1] - before[1]);
+      } else if (this.moved) this.moveBy(here[0] - before[0], here[1] - before[1]);
       this.pointers.set(event.pointerId, here);
     }
     this.onpoint(...this.at(...here));
@@ -169,7 +180,7 @@ export class Viewer {
     if (event.key === "+" || event.key === "=") this.zoomBy(STEP);
     else if (event.key === "-") this.zoomBy(1 / STEP);
     else if (event.key === "0") this.fit();
-    else if (event.key in arrows && this.zoom > 1.001) this.moveBy(...arrows[event.key]);
+    else if (event.key in arrows && this.moved) this.moveBy(...arrows[event.key]);
     else return;
     event.preventDefault();
     event.stopPropagation();

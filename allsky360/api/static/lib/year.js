@@ -4,11 +4,13 @@ import { h, s } from "/static/lib/dom.js";
 import { date, minute, month, number, percent } from "/static/lib/format.js";
 import { failed } from "/static/lib/state.js";
 
-const WIDTH = 732, HEIGHT = 264, LEFT = 34, TOP = 6, HOUR = 3600e3;
+const HEIGHT = 264, LEFT = 34, TOP = 6, HOUR = 3600e3;
+let WIDTH = 732;  // as wide as there is room, so that the writing keeps its size
 const x = (i) => LEFT + i * ((WIDTH - LEFT - 4) / 366);
 const y = (hours) => TOP + (hours / 24) * (HEIGHT - TOP - 20);
 
 export async function yearChart(target, site, year, today) {
+  WIDTH = Math.max(300, target.clientWidth || WIDTH);
   const svg = s("svg", { class: "year", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `Length of the nights of ${year}, from local noon to noon` });
   const note = h("p", { class: "small muted", "aria-live": "polite" }, "Computing the year …");
   const nights = [];
@@ -24,7 +26,7 @@ export async function yearChart(target, site, year, today) {
     for (let m = 0; m < 12; m += 1) {
       const start = `${year}-${String(m + 1).padStart(2, "0")}-01`, end = m === 11 ? `${year + 1}-01-01` : `${year}-${String(m + 2).padStart(2, "0")}-01`;
       const answer = await ask("/ephemeris/nights", { start, end });
-      svg.append(s("text", { class: "chart-tick", x: x(nights.length) + 3, y: HEIGHT - 5 }, month(start).slice(0, 3)));
+      svg.append(s("text", { class: "chart-tick", x: x(nights.length) + 3, y: HEIGHT - 5 }, month(start).slice(0, WIDTH < 500 ? 1 : 3)));
       for (const night of answer.nights) { svg.append(...bars(night, nights.length)); nights.push(night); }
     }
     const here = nights.findIndex((n) => Date.parse(n.begins) <= Date.parse(today) && Date.parse(today) < Date.parse(n.ends));

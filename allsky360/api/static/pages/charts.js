@@ -1,10 +1,10 @@
 // Any measurement along time: free range, several axes, twilight and Moon in the ground, CSV.
-import { address, ask, askAll } from "/static/lib/api.js";
+import { address, ask } from "/static/lib/api.js";
 import { Chart } from "/static/lib/chart.js";
 import { debounce, h } from "/static/lib/dom.js";
 import { onNews } from "/static/lib/events.js";
 import { exposure, iso, variable } from "/static/lib/format.js";
-import { pageOf } from "/static/lib/frames.js";
+import { nightDates, pageOf } from "/static/lib/frames.js";
 import { shading } from "/static/lib/shading.js";
 import { page } from "/static/lib/shell.js";
 import { empty, failed, show } from "/static/lib/state.js";
@@ -70,10 +70,10 @@ async function load() {
 }
 
 async function begin() {
-  const nights = await askAll("/nights", { limit: 1000 }, "nights", 20000);
+  const nights = await nightDates();
   if (!nights.length) return empty("Nothing to draw yet", "Measurements appear with the first frame.");
-  const wanted = nights.some((n) => n.night === query.get("night")) ? query.get("night") : nights[0].night;
-  const [list, night, newest, oldest] = await Promise.all([ask("/variables"), ask(`/nights/${wanted}`), ask(`/nights/${nights[0].night}`), ask(`/nights/${nights[nights.length - 1].night}`)]);
+  const wanted = nights.includes(query.get("night")) ? query.get("night") : nights[0];
+  const [list, night, newest, oldest] = await Promise.all([ask("/variables"), ask(`/nights/${wanted}`), ask(`/nights/${nights[0]}`), ask(`/nights/${nights[nights.length - 1]}`)]);
   known = list.variables;
   const has = (name) => known.some((v) => v.name === name);
   const asked = (query.get("variables") || "").split(",").filter(has);

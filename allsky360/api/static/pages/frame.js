@@ -1,8 +1,7 @@
 // One frame in full: picture, overlays, numbers, neighbours.
-import { askAll } from "/static/lib/api.js";
 import { card, facts, h } from "/static/lib/dom.js";
 import { date, span } from "/static/lib/format.js";
-import { frameFacts, getFrame, nightPage, pageOf, rawLinks, skyFacts, thumbnail, when } from "/static/lib/frames.js";
+import { frameFacts, framesOf, getFrame, nightPage, pageOf, rawLinks, skyFacts, thumbnail, when } from "/static/lib/frames.js";
 import { Picture } from "/static/lib/picture.js";
 import { page } from "/static/lib/shell.js";
 import { failed, message } from "/static/lib/state.js";
@@ -55,7 +54,7 @@ function showOrigin() {
 
 async function showStrip() {
   if (!around.length || around[0].night !== frame.night || !around.some((f) => f.id === frame.id)) {
-    around = await askAll(`/nights/${frame.night}/frames`, { limit: 1000, camera: frame.camera }, "frames", 5000).catch(() => []);
+    around = await framesOf(frame.night, { camera: frame.camera }).catch(() => []);
   }
   const at = around.findIndex((f) => f.id === frame.id), first = Math.max(0, at - 6);
   strip.replaceChildren(...around.slice(first, first + 13).map((f) => {

@@ -36,7 +36,7 @@ async function put(frame) {
   stage.dataset.frame = frame.id;
   const view = await ask(part(frame, "/view", { revision: frame.revision })).catch(() => null);
   layer.hidden = !(view && view.lens);
-  if (!layer.hidden) layer.src = part(frame, "/overlay.svg", { layers: "cardinal_points,planets,sun_moon", width: 640, revision: frame.revision });
+  if (!layer.hidden) layer.src = part(frame, "/overlay.svg", { layers: "cardinal_points,planets,sun_moon", width: Math.max(200, Math.round(Math.min(stage.clientWidth, stage.clientHeight * 1.4) / 1.3 / 80) * 80), revision: frame.revision });
   const m = frame.measurements, sky = frame.sky || {};
   const rows = [["Cloud", percent(m.cloud_fraction)], ["Sky", number(m.sky_brightness_mag_arcsec2, 2, " mag")], ["Stars", number(m.stars_found, 0)], ["Moon", percent(sky.moon_illumination)], ["Sun", number(sky.sun_altitude_deg, 0, "°")]].filter(([, v]) => v !== "–");
   numbers.replaceChildren(...rows.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", { text: value }))));

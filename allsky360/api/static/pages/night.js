@@ -1,11 +1,11 @@
 // One night: what it was like, its film strip with filters, its products.
-import { ask, askAll } from "/static/lib/api.js";
+import { ask, status } from "/static/lib/api.js";
 import { shading } from "/static/lib/shading.js";
 import { Chart } from "/static/lib/chart.js";
 import { card, debounce, facts, h } from "/static/lib/dom.js";
 import { onNews } from "/static/lib/events.js";
 import { date, minute, number, percent } from "/static/lib/format.js";
-import { nightPage, pageOf, thumbnail } from "/static/lib/frames.js";
+import { framesOf, nightDates, nightPage, pageOf, thumbnail } from "/static/lib/frames.js";
 import { productCard } from "/static/lib/products.js";
 import { quality } from "/static/lib/quality.js";
 import { page } from "/static/lib/shell.js";
@@ -75,18 +75,19 @@ function showFilm() {
 
 async function overview() {
   const detail = await ask(`/nights/${night}`);
-  const [times, calendar, list] = await Promise.all([ask(`/ephemeris/nights/${night}`).catch(() => null), ask("/calendar", { start: night, end: next(night, 1) }), ask("/nights", { limit: 1000 })]);
-  const summary = calendar.nights[0], known = quality(summary), all = list.nights.map((n) => n.night), at = all.indexOf(night);
+  const [report, all] = await Promise.all([status(60000), nightDates()]);
+  const times = report.site ? await ask(`/ephemeris/nights/${night}`) : null;
+  const q = detail.quality || {}, known = quality(detail.quality), at = all.indexOf(night);
   const to = (which, text, name) => (which ? h("a", { class: "button", href: nightPage(which), "aria-label": name }, text) : null);
   document.title = `${date(night)} · allsky360`;
   document.querySelector(".page-title").textContent = `Night of ${date(night)}`;
   drawChart(detail, times);
   const rows = [["Frames", `${detail.frames}${detail.processed < detail.frames ? `, ${detail.frames - detail.processed} wait for processing` : ""}`],
     ["From", detail.first_frame ? `${minute(detail.first_frame)} to ${minute(detail.last_frame)} UTC` : "–"]];
-  if (summary && Number.isFinite(summary.cloud_fraction)) rows.push(["Cloud, median", percent(summary.cloud_fraction)], ["Clear share of dark frames", percent(summary.clear_share)]);
-  if (summary && Number.isFinite(summary.sky_brightness_mag_arcsec2)) rows.push(["Darkest sky", number(summary.sky_brightness_mag_arcsec2, 2, " mag/arcsec²"), "95th percentile of the night's frames"]);
-  if (summary && Number.isFinite(summary.stars_found)) rows.push(["Stars, most", number(summary.stars_found, 0)]);
-  if (summary && summary.transients) rows.push(["Transients", h("a", { href: `/transients?night=${night}`, text: String(summary.transients) })]);
+  if (Number.isFinite(q.cloud_share)) rows.push(["Cloud", percent(q.cloud_share), "Mean over the dark frames"], ["Surely clear", percent(q.clear_share), "Mean share of the sky known to be clear"]);
+  if (Number.isFinite(q.best_sky_brightness_mag_arcsec2)) rows.push(["Darkest sky", number(q.best_sky_brightness_mag_arcsec2, 2, " mag/arcsec²"), "95th percentile of the dark frames"]);
+  if (Number.isFinite(q.best_limiting_mag)) rows.push(["Faintest star", number(q.best_limiting_mag, 1, " mag")]);
+  if (q.transients) rows.push(["Transients", h("a", { href: `/transients?night=${night}`, text: String(q.transients) })]);
   if (times) {
     const span = (d) => (d.course === "crosses" ? `${d.begins ? minute(d.begins) : "–"} to ${d.ends ? minute(d.ends) : "–"}` : d.course === "always below" ? "all night" : "never");
     rows.push(["Sun down", span(times.sun)], ["Astronomical night", span(times.astronomical)], ["Dark, Moon down", number(times.dark_h, 1, " h")], ["Moon", percent(times.moon_illumination, 0)]);
@@ -95,8 +96,6 @@ async function overview() {
     h("a", { class: "button push", href: `/charts?night=${night}` }, "Charts")),
   h("p", { class: "quality", "data-quality": known.key, text: known.word }), facts(rows)];
 }
-
-const next = (text, days) => new Date(Date.parse(`${text}T00:00:00Z`) + days * 864e5).toISOString().slice(0, 10);
 
 async function drawChart(detail) {
   if (!detail.first_frame) return;
@@ -127,7 +126,7 @@ await page(async (main) => {
   main.append(h("div", { class: "stack" }, h("div", { class: "columns night-top" }, card("Course of the night", chart.root, h("p", { class: "small muted", text: "Click a moment to open its frame." })), card("At a glance", about)), products,
     card("Film strip", filters(), told, strip)));
   const load = () => show(strip, async () => {
-    frames = (await askAll(`/nights/${night}/frames`, { limit: 1000 }, "frames", 5000));
+    frames = await framesOf(night);
     showFilm();
     return [...strip.childNodes];
   }, "Reading the frames …");
