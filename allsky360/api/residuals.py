@@ -25,7 +25,7 @@ from allsky360.sky.stars import EDGE, HOT, SATURATED, TRAILED, StarList, find_st
 MAX_V = 5.5
 MIN_ALTITUDE_DEG = 8.0
 RADIUS_PX = 2.5
-SHOWN_PX = 40.0
+SHOWN_PX = 20.0
 """Length a typical error is drawn with, on a picture 2000 pixels wide."""
 
 

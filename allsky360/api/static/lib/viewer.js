@@ -57,7 +57,7 @@ export class Viewer {
 
   rest() {
     const { height, w, high } = this.fitted();
-    return Math.max(1, Math.min(w, high) / (height * this.home.share * 1.06));
+    return Math.max(1, Math.min(w, high) / (height * this.home.share * 1.14));
   }
 
   place() {

@@ -37,6 +37,11 @@ function table(heads, lines) {
 function operation(path, method, what, all) {
   const details = node("details");
   details.append(node("summary", "", node("code", `${method.toUpperCase()} ${path}`), node("span", what.description || what.summary)));
+  details.addEventListener("toggle", () => { if (details.open && details.children.length === 1) details.append(fields(path, what, all)); });
+  return details;
+}
+
+function fields(path, what, all) {
   const body = node("div");
   body.className = "body";
   const parameters = what.parameters || [];
@@ -65,8 +70,7 @@ function operation(path, method, what, all) {
     link.href = path;
     body.append(node("p", "", link));
   }
-  details.append(body);
-  return details;
+  return body;
 }
 
 async function load() {

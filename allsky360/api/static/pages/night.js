@@ -21,7 +21,7 @@ const FILTERS = [
   ["stars", "Stars at least", (f, v) => (f.measurements.stars_found ?? 0) >= v, "10", ""],
 ];
 let frames = [], limit = CHUNK;
-const about = h("div", {}), strip = h("div", { class: "film", id: "film" }), told = h("p", { class: "small muted", role: "status" });
+const about = h("div", {}), course = h("div", {}), strip = h("div", { class: "film", id: "film" }), told = h("p", { class: "small muted", role: "status" });
 const products = h("section", { class: "card", "aria-labelledby": "products-title" }), chart = new Chart({ label: "This night", height: 210, onpick: (i) => pick(i) });
 const inputs = {};
 let picks = [];
@@ -81,7 +81,7 @@ async function overview() {
   const to = (which, text, name) => (which ? h("a", { class: "button", href: nightPage(which), "aria-label": name }, text) : null);
   document.title = `${date(night)} · allsky360`;
   document.querySelector(".page-title").textContent = `Night of ${date(night)}`;
-  drawChart(detail, times);
+  show(course, () => drawChart(detail), "Drawing the night …");
   const rows = [["Frames", `${detail.frames}${detail.processed < detail.frames ? `, ${detail.frames - detail.processed} wait for processing` : ""}`],
     ["From", detail.first_frame ? `${minute(detail.first_frame)} to ${minute(detail.last_frame)} UTC` : "–"]];
   if (Number.isFinite(q.cloud_share)) rows.push(["Cloud", percent(q.cloud_share), "Mean over the dark frames"], ["Surely clear", percent(q.clear_share), "Mean share of the sky known to be clear"]);
@@ -98,7 +98,7 @@ async function overview() {
 }
 
 async function drawChart(detail) {
-  if (!detail.first_frame) return;
+  if (!detail.first_frame) return note("No frames yet", "");
   const has = (name) => detail.variables.includes(name);
   const names = ["sky_brightness_mag_arcsec2", "cloud_fraction", "stars_found"].filter(has);
   const variables = names.length ? names : ["level", "exposure_s"];
@@ -109,6 +109,7 @@ async function drawChart(detail) {
   const look = { sky_brightness_mag_arcsec2: { label: "Sky", unit: "mag/arcsec²" }, cloud_fraction: { label: "Cloud", unit: "%", scale: 100, zero: true, format: (v) => number(v, 0, " %") },
     stars_found: { label: "Stars", unit: "", zero: true }, level: { label: "Level", unit: "share" }, exposure_s: { label: "Exposure", unit: "s", log: true } };
   chart.set({ time, from, to, ...await shading(from, to), series: variables.map((name) => ({ name, ...look[name], values: values(name, look[name].scale) })) });
+  return [chart.root, h("p", { class: "small muted", text: "Click a moment to open its frame." })];
 }
 
 async function showProducts() {
@@ -123,7 +124,7 @@ async function showProducts() {
 await page(async (main) => {
   const productBox = h("div", {});
   products.append(h("h2", { id: "products-title", text: "Products" }), productBox);
-  main.append(h("div", { class: "stack" }, h("div", { class: "columns night-top" }, card("Course of the night", chart.root, h("p", { class: "small muted", text: "Click a moment to open its frame." })), card("At a glance", about)), products,
+  main.append(h("div", { class: "stack" }, h("div", { class: "columns night-top" }, card("Course of the night", course), card("At a glance", about)), products,
     card("Film strip", filters(), told, strip)));
   const load = () => show(strip, async () => {
     frames = await framesOf(night);
