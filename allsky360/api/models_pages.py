@@ -1,4 +1,4 @@
-"""What the pages ask for beside the other resources: a picture's geometry, stars against the lens."""
+"""What the pages ask for beside the rest: a picture's geometry, stars against the lens."""
 
 from __future__ import annotations
 

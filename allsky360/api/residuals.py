@@ -1,8 +1,8 @@
 """Stars of one frame against the lens, measured anew from the raw exposure.
 
-The stars' places are not archived. They are found on the greens of the mosaic, the photosites between
-filled by their four neighbours, and compared in the pixels of the stored picture. An 8 Mpixel frame
-takes some seconds and 150 MB for that long; the answer is kept.
+The stars' places are not archived. They are found on the greens of the mosaic, the photosites
+between filled by their four neighbours, and compared in the pixels of the stored picture. An
+8 Mpixel frame takes some seconds and 150 MB for that long; the answer is kept.
 """
 
 from __future__ import annotations
@@ -94,13 +94,15 @@ def green_plane(exposure: Exposure) -> NDArray[np.float32]:
         if colour != "G":
             plane[i // 2 :: 2, i % 2 :: 2] = 0.0
     kernel = np.array([[0, 0.25, 0], [0.25, 1, 0.25], [0, 0.25, 0]], np.float32)
-    return np.asarray(cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_REFLECT_101), np.float32)
+    return np.asarray(
+        cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_REFLECT_101), np.float32
+    )
 
 
 def _in_picture(
     picture: LensModel, raw: LensModel, stars: StarList, pairs: Matches
 ) -> tuple[NDArray[np.float64], ...]:
-    """Expected places in the stored picture, and found less expected, whatever its turn and crop."""
+    """Expected places in the stored picture and found less expected, whatever its turn."""
     x, y, _ = picture.project(pairs.altitude_deg, pairs.azimuth_deg)
     there = raw.unproject(
         np.asarray(stars.x, np.float64)[pairs.star], np.asarray(stars.y, np.float64)[pairs.star]

@@ -25,8 +25,7 @@ from allsky360.api.app import create_app
 from allsky360.api.server import serve
 from allsky360.config import Settings
 from allsky360.net import CannotListen, listening_socket
-from tests.api.browser import CHROMIUM, browser
-from tests.api.conftest import DUSK, House, draw_sky
+from tests.api.conftest import DUSK, House
 
 API = "/api/v1"
 MINUTE = timedelta(minutes=1)
@@ -274,50 +273,3 @@ def test_the_command_serves_and_stops_with_open_streams(
         assert not (tmp_path / "none").exists()
     finally:
         process.kill()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
-@pytest.mark.parametrize(("width", "height"), [(1400, 900), (390, 844)])
-async def test_the_live_page_in_a_browser(
-    house: House, settings: Settings, width: int, height: int
-) -> None:
-    app = create_app(settings)
-    async with running(app, settings.api.port) as base, browser() as page:
-        await page.open(base + "/", width, height)
-        await page.until("document.getElementById('pill').textContent === 'waiting'")
-        banner = await page.run("document.getElementById('banner').textContent")
-        assert "Nothing has been captured yet" in banner
-        await page.until("document.getElementById('empty-text').textContent.includes('first')")
-        await page.until("[...document.querySelectorAll('dd')].some(d => d.textContent === 'live')")
-
-        # the page follows by itself
-        now = app.state.service.clock.now()
-        refs = [house.capture(now - (4 - i) * MINUTE, (10.0, 2.5)) for i in range(4)]
-        for ref in refs:
-            house.process(ref, picture=draw_sky(ref.index, 480, 480))
-        await page.until(f"document.getElementById('image').src.includes('{refs[3].id}')")
-        text = await page.run("document.getElementById('numbers').innerText")
-        assert "10 s + 2.5 s" in text
-        assert "12.0 %" in text
-        assert "-9.5 °C" in text
-        alt = await page.run("document.getElementById('image').alt")
-        assert alt.startswith("All-sky picture of 20")
-        await page.until("document.querySelectorAll('#strip img').length === 4")
-        await page.until("document.querySelector('#chart svg') !== null")
-        assert await page.run("document.documentElement.scrollWidth <= innerWidth")
-
-        # an older frame by keyboard, and back
-        await page.run("dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft'}))")
-        await page.until(f"document.getElementById('image').src.includes('{refs[2].id}')")
-        assert "not live" in await page.run("document.getElementById('caption').textContent")
-        await page.run("document.getElementById('back').click()")
-        await page.until(f"document.getElementById('image').src.includes('{refs[3].id}')")
-
-        assert {r.split("/")[2] for r in page.requests if r.startswith("http")} == {base[7:]}
-        assert page.errors == []
-
-        await page.open(base + "/docs", width, height)
-        await page.until("document.querySelectorAll('details').length >= 14")
-        assert await page.run("document.documentElement.scrollWidth <= innerWidth")
-        assert page.errors == []

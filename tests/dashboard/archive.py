@@ -150,7 +150,10 @@ class Truth:
                 },
             },
             site=SITE,
-            rows={name: Row(axis, values, {"units": "1", "long_name": name}) for name, values in cell_values(ref.index).items()},
+            rows={
+                name: Row(axis, values, {"units": "1", "long_name": name})
+                for name, values in cell_values(ref.index).items()
+            },
             descriptions=descriptions(),
         )
 

@@ -27,9 +27,11 @@ class Visit:
         self.requests: list[str] = []
         self.page.on(
             "console",
-            lambda m: self.errors.append(f"{m.text} {m.location.get('url', '')}")
-            if m.type in ("error", "warning")
-            else None,
+            lambda m: (
+                self.errors.append(f"{m.text} {m.location.get('url', '')}")
+                if m.type in ("error", "warning")
+                else None
+            ),
         )
         self.page.on("pageerror", lambda e: self.errors.append(f"{e} {e.stack}"))
         self.page.on("request", lambda r: self.requests.append(r.url))

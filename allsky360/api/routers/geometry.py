@@ -28,7 +28,7 @@ def get_view(
     camera: CameraQuery = None,
     revision: RevisionQuery = None,
 ) -> Response:
-    """Say how the stored picture shows the sky: its size and its lens model, or why there is none."""
+    """Say how the stored picture shows the sky: size and lens model, or why there is none."""
     frame = service.need_frame(camera, night, index)
     width, height = stored_size(service, frame)
     lens = reason = None

@@ -45,7 +45,9 @@ PAGES = (
     Page("/lens", "lens", "Lens", "Where the lens puts the stars, and how well.", "Camera"),
     Page("/steps", "steps", "Steps", "How a picture came about.", "Camera"),
     Page("/system", "system", "System", "Parts, storage, queue and errors.", "Camera"),
-    Page("/kiosk", "kiosk", "Kiosk", "One picture and a few numbers, for a small display.", "Camera"),
+    Page(
+        "/kiosk", "kiosk", "Kiosk", "One picture and a few numbers, for a small display.", "Camera"
+    ),
     Page("/docs", "docs", "API", "Every resource of the read service.", "Camera"),
 )
 NIGHT = Page("", "night", "Night", "The frames of one night.")
