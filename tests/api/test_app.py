@@ -231,7 +231,7 @@ async def test_conditional_requests_and_head(house: House, client: httpx.AsyncCl
         frame["links"]["raw"][0],
         "/",
         "/docs",
-        "/static/live.js",
+        "/static/pages/live.js",
     ]
     for address in addresses:
         reply = await client.get(address)

@@ -102,7 +102,7 @@ def serving(settings: Settings) -> Iterator[str]:
         thread.join(15)
 
 
-def _port() -> int:
+def port() -> int:
     import socket
 
     with socket.socket() as s:
@@ -120,7 +120,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
 @pytest.fixture(scope="package")
 def full(truth: Truth, browser: Browser) -> Iterator[str]:
     """A service over two nights with everything in them."""
-    with serving(settings_for(truth.root, _port(), _port())) as base:
+    with serving(settings_for(truth.root, port(), port())) as base:
         yield base
 
 
@@ -128,5 +128,5 @@ def full(truth: Truth, browser: Browser) -> Iterator[str]:
 def bare(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[str]:
     """A service over an archive that does not exist yet."""
     root = tmp_path_factory.mktemp("dashboard") / "none"
-    with serving(settings_for(root, _port(), _port())) as base:
+    with serving(settings_for(root, port(), port())) as base:
         yield base
