@@ -4,8 +4,8 @@ Mean and variance per value are those of Welford (1962, Technometrics 4, 419). F
 on, one further from the mean than ``sigma`` standard deviations is left out; it widens the variance
 a little (by its mean), so that a sky that truly changed is believed in the end. Before, a prior
 takes the place of the variance: the noise of the first frame and a third of the value, since the
-peaks of undersampled stars vary by that; a value far *below* the mean then starts it anew: what was
-there before was the aircraft.
+peaks of undersampled stars vary by that; where more values are left out than taken the mean starts
+anew: what was there before was the aircraft (the majority vote of Boyer and Moore, 1981).
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ def _take(first: int, last: int, values, mean, spread, count, left, sigma, noise
                 continue
             away = value - m[k]
             if seen < FEW:
-                wide = sigma * (noise + np.float32(PEAKS) * abs(m[k]))
-                if away > wide:
+                low = min(abs(value), abs(m[k]))
+                if abs(away) > sigma * (noise + np.float32(PEAKS) * low):
                     out[k] += np.uint16(1)
-                    continue
-                if away < -sigma * (noise + np.float32(PEAKS) * abs(value)):
-                    out[k] += np.uint16(seen)
-                    m[k], s[k], n[k] = value, np.float32(0.0), np.uint16(1)
+                    if out[k] > seen:
+                        out[k] = np.uint16(seen)
+                        m[k], s[k], n[k] = value, np.float32(0.0), np.uint16(1)
                     continue
             else:
                 variance = max(s[k] / np.float32(seen - 1), np.float32(0.09) * noise * noise)

@@ -29,6 +29,8 @@ SUN_COLOURS: tuple[tuple[float, Colour], ...] = (
     (-6.0, (118, 128, 178)),
     (-0.83, (236, 190, 120)),
 )
+MARK: Colour = (250, 220, 120)
+SHADOW: Colour = (40, 34, 10)
 MOON_COLOUR: Colour = (206, 206, 190)
 
 
@@ -173,8 +175,11 @@ def _twilight(
                 continue
             x = left + (when.timestamp() - first) * scale
             for y in range(top, top + rows, 16):
-                canvas.line(x, y, x, min(y + 7, top + rows), (250, 220, 120), 1)
-            canvas.text(x + 4, top + rows - 6, label, size, anchor="ls", colour=(250, 220, 120))
+                end = min(y + 7, top + rows)
+                canvas.line(x + 1, y, x + 1, end, SHADOW, 1)  # seen on a bright sky too
+                canvas.line(x, y, x, end, MARK, 1)
+            canvas.text(x + 5, top + rows - 5, label, size, anchor="ls", colour=SHADOW)
+            canvas.text(x + 4, top + rows - 6, label, size, anchor="ls", colour=MARK)
 
 
 def _altitudes(canvas: Canvas, data: KeogramData, place: tuple[int, int, int], unit: float) -> None:

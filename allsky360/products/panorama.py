@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from allsky360.config_products import PanoramaSettings
+from allsky360.overlay.text import width_px
 from allsky360.products.canvas import INK, Canvas
 from allsky360.products.files import write_jpeg, write_preview
 from allsky360.products.frame import ProductFrame
@@ -89,6 +90,8 @@ def with_ticks(image: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
 def _label(canvas: Canvas, x: float, y: float, text: str, size: float, bold: bool) -> None:
     if not text:
         return
+    half = 0.5 * width_px(text, size, bold) + 2
+    x = min(max(x, half), canvas.image.width - half)  # whole letters at the seam
     for dx, dy in ((-1, -1), (1, -1), (-1, 1), (1, 1)):
         canvas.text(x + dx, y + dy, text, size, anchor="mm", colour=(10, 12, 16), bold=bold)
     canvas.text(x, y, text, size, anchor="mm", bold=bold)

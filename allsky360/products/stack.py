@@ -21,10 +21,12 @@ from allsky360.products.files import write_jpeg, write_png16, write_preview
 from allsky360.products.frame import ProductFrame
 from allsky360.products.gate import too_bright_or_cloudy
 from allsky360.products.grower import Draft, NightContext
-from allsky360.products.light import codes_of_light, light_of_codes
+from allsky360.products.light import light_of_codes
 from allsky360.sky.lens import LensModel
 from allsky360.sky.night import night_times
 
+SKY_CODE = 0.11
+"""Level of the sky's background in the picture, of 1."""
 LIGHT = {
     "picture": "pictures, decoded from sRGB: linear as far as their tone curve is straight",
     "linear": "the archive's reduced linear frames, divided by their exposure",
@@ -157,7 +159,7 @@ class Stack:
         if self.mean is None or self.reference is None or self.lens is None:
             return ()
         folder = self.context.folder
-        picture, black, scale = developed(self.mean.mean, self.mean.count)
+        picture, noise, top = developed(self.mean.mean, self.mean.count)
         files = [
             write_jpeg(
                 folder, "stack.jpg", picture, quality=self.settings.quality,
@@ -177,8 +179,8 @@ class Stack:
             "frames_at_most": int(seen.max()),
             "frames_median": float(np.median(seen[seen > 0])) if (seen > 0).any() else 0.0,
             "left_out_share": _share(self.mean),
-            "picture_black": black,
-            "picture_scale": scale,
+            "picture_bends_at": noise,
+            "picture_white": top,
             "linear_full_scale": most,
         }
         about = {"lens_serial": self.lens_serial or None}
@@ -193,30 +195,46 @@ def _share(mean: ClippedMean) -> float:
 def developed(
     light: NDArray[np.float32], count: NDArray[np.uint16]
 ) -> tuple[NDArray[np.uint8], float, float]:
-    """Return a stack as a picture: sky dark grey, faint stars lifted, bright ones not burnt.
+    """Return a stack as a picture: sky dark, faint stars lifted, bright ones not burnt.
 
-    ``asinh`` of the light above a black point (Lupton et al. 2004), which is taken from the sky's
-    own levels; one curve for all bands.
+    Most of the sky's own light, smoothed over some hundred pixels, is taken off each band; what
+    is left goes through ``asinh`` (Lupton et al. 2004), which bends at four times the noise.
 
     Returns
     -------
     picture
         ``(H, W, 3)`` uint8.
-    black, scale
-        Light that becomes black, and the light where the curve bends.
+    noise, top
+        Light where the curve bends, and that which becomes white.
     """
-    sample = light[::6, ::6][count[::6, ::6].min(axis=2) > 0]
-    if not len(sample):
+    seen = count.min(axis=2) > 0
+    if not seen.any():
         return np.zeros(light.shape, np.uint8), 0.0, 1.0
-    luminance = sample.mean(axis=1)
-    low, middle, high = np.percentile(luminance, [1.0, 50.0, 99.95])
-    black = float(max(0.0, low - 1.5 * (middle - low)) * 0.6)
-    scale = float(max(middle - black, 1e-6))
-    top = float(np.arcsinh(max(high - black, 2 * scale) / scale))
+    sky = _sky(light, seen)
+    rest = (light[::5, ::5] - sky[::5, ::5])[seen[::5, ::5]].mean(axis=1)
+    noise = float(max(4 * 1.4826 * np.median(np.abs(rest - np.median(rest))), 1e-6))
+    top = float(max(np.percentile(rest, 99.95), 20 * noise))
     out = np.empty(light.shape, np.uint8)
-    for row in range(0, len(light), 64):
+    for row in range(0, len(light), 64):  # in pieces: a night's products share the memory
         part = slice(row, row + 64)
-        value = np.arcsinh(np.maximum(light[part] - black, 0.0) / scale) / top
-        out[part] = codes_of_light(np.asarray(0.75 * value**1.3, np.float32))
-        out[part][count[part].max(axis=2) == 0] = 0
-    return out, black, scale
+        bent = np.arcsinh((light[part] - sky[part]) / noise) / np.arcsinh(top / noise)
+        codes = 255.0 * (SKY_CODE + (1.0 - SKY_CODE) * bent)
+        out[part] = np.where(seen[part][..., None], np.clip(codes, 0, 255), 0).astype(np.uint8)
+    return out, noise, top
+
+
+def _sky(light: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return what of the sky's light is taken off, same shape: four fifths of its slow part."""
+    height, width = seen.shape
+    size = (max(1, width // 16), max(1, height // 16))
+    weight = seen.astype(np.float32)
+    known = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    blocks = cv2.resize(light * weight[..., None], size, interpolation=cv2.INTER_AREA)
+    blocks = np.minimum(blocks, cv2.medianBlur(blocks, 5))  # blocks with bright stars are not sky
+    smooth = (
+        cv2.GaussianBlur(blocks, (0, 0), 5.0)
+        / np.maximum(cv2.GaussianBlur(known, (0, 0), 5.0), 1e-3)[..., None]
+    )
+    darkest = np.percentile(smooth[known > 0.9], 5.0, axis=0) if (known > 0.9).any() else 0.0
+    slow = (0.8 * smooth + 0.2 * darkest).astype(np.float32)
+    return np.asarray(cv2.resize(slow, (width, height), interpolation=cv2.INTER_LINEAR))

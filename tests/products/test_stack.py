@@ -170,13 +170,21 @@ def test_the_reference_is_the_middle_of_the_darkness() -> None:
 def test_the_first_value_may_be_the_aircraft() -> None:
     mean = ClippedMean((1, 4, 3), 3.0)
     mean.noise = 0.01
-    values = [0.9, 0.2, 0.21, 0.19, 0.2, 0.2]
+    values = [0.9, 0.2, 0.21, 0.19, 0.2, 0.2]  # the second falls to the vote
     for v in values:
         mean.add(np.full((1, 4, 3), v, np.float32))
     assert mean.mean[0, 0, 0] == pytest.approx(0.2, abs=0.003)
     assert mean.left[0, 0, 0] == 1
     mean.add(np.full((1, 4, 3), np.nan, np.float32))
-    assert mean.count[0, 0, 0] == 5
+    assert mean.count[0, 0, 0] == 4
+
+
+def test_the_first_value_may_be_a_dip_of_noise() -> None:
+    mean = ClippedMean((1, 4, 3), 3.0)
+    mean.noise = 0.001
+    for v in [0.002, 0.02, 0.0201, 0.0199, 0.02, 0.0202]:
+        mean.add(np.full((1, 4, 3), v, np.float32))
+    assert mean.mean[0, 0, 0] == pytest.approx(0.02, abs=0.0003)
 
 
 def test_a_sky_that_changed_is_believed_in_the_end() -> None:
