@@ -266,7 +266,7 @@ def _compare(
 # -- a night ------------------------------------------------------------------------------------
 
 
-def grow(root: Path, leave: int = 0) -> None:
+def grow(root: Path, only: list[str]) -> None:
     """Grow all products to the night's end, as a process of its own; print a JSON line."""
     from allsky360.products.grow import grow_night
     from allsky360.products.registry import growers_for
@@ -279,11 +279,11 @@ def grow(root: Path, leave: int = 0) -> None:
     ends: list[float] = []
 
     def progress(done: int, known: int) -> None:
-        if done == count - leave:
+        if done == count:
             ends.append(time.perf_counter())
 
     report = grow_night(
-        root, CAMERA, NIGHT, settings, growers=growers_for(settings.products), closed=True,
+        root, CAMERA, NIGHT, settings, growers=growers_for(settings.products, only), closed=True,
         progress=progress,
     )  # fmt: skip
     now = time.perf_counter()
@@ -324,16 +324,18 @@ def forget(root: Path) -> None:
     shutil.rmtree(products_folder(root, CAMERA, NIGHT, "v0001"), ignore_errors=True)
 
 
-def kills(root: Path, times: int, seed: int) -> int:
+def kills(root: Path, times: int, seed: int, longest_s: float, only: str) -> int:
     """Grow with ``times`` kills at random moments; compare with what an unbroken run left."""
     before = hashes(root)
     forget(root)
     rng = random.Random(seed)
-    command = [sys.executable, "-m", "benchmarks.products", "--grow", str(root)]
+    command = [
+        sys.executable, "-m", "benchmarks.products", "--grow", str(root), "--only", only,
+    ]  # fmt: skip
     environment = os.environ | {"ALLSKY360_PRODUCTS__CHECKPOINT_S": "8"}
     for k in range(times):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-        wait_s = rng.uniform(12.0, 45.0)
+        wait_s = rng.uniform(0.25 * longest_s, longest_s)
         time.sleep(wait_s)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -360,11 +362,13 @@ def main() -> int:
     parser.add_argument("--grow", type=Path)
     parser.add_argument("--night", type=Path)
     parser.add_argument("--kills", type=Path)
+    parser.add_argument("--only", default="", help="products of --grow, --night and --kills")
+    parser.add_argument("--longest", type=float, default=45.0, help="s before a kill")
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.grow is not None:
-        grow(arguments.grow)
+        grow(arguments.grow, [n for n in arguments.only.split(",") if n])
         return 0
     everything = not (arguments.truth or arguments.night or arguments.kills)
     if arguments.speed or everything:
@@ -375,9 +379,12 @@ def main() -> int:
     if arguments.night is not None:
         forget(arguments.night)
         command = [sys.executable, "-m", "benchmarks.products", "--grow", str(arguments.night)]
+        command += ["--only", arguments.only]
         print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
     if arguments.kills is not None:
-        return kills(arguments.kills, arguments.times, arguments.seed)
+        return kills(
+            arguments.kills, arguments.times, arguments.seed, arguments.longest, arguments.only
+        )
     return 0
 
 
