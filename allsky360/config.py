@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from allsky360.clock import REAL_CLOCK, Clock, rehearsal
+from allsky360.config_alarms import AlarmSettings
 from allsky360.config_api import ApiSettings
 from allsky360.config_filters import FilterSettings, ProfilesSettings
 from allsky360.config_objects import ObjectsSettings
@@ -351,6 +352,7 @@ class Settings(BaseSettings):
     safety: SafetySettings = Field(default_factory=SafetySettings)
     products: ProductsSettings = Field(default_factory=ProductsSettings)
     objects: ObjectsSettings = Field(default_factory=ObjectsSettings)
+    alarms: AlarmSettings = Field(default_factory=AlarmSettings)
     owner: OwnerSettings = Field(default_factory=OwnerSettings)
     prefect: PrefectSettings = Field(default_factory=PrefectSettings)
     dask: DaskSettings = Field(default_factory=DaskSettings)

@@ -31,6 +31,7 @@ from allsky360.cli import timelapse as timelapse_command
 from allsky360.cli import up as up_command
 from allsky360.cli import verify as verify_command
 from allsky360.cli import versions as versions_command
+from allsky360.cli import watch as watch_command
 from allsky360.errors import AllskyError
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ app.command("safety")(safety_command.safety)
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)
 app.command("doctor")(doctor_command.doctor)
+app.command("watch")(watch_command.watch)
 app.command("retention")(retention_command.retention)
 app.command("favourite")(retention_command.favourite)
 app.command("timelapse")(timelapse_command.timelapse)

@@ -163,6 +163,8 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
             },
         )
     )
+    if settings.alarms.notify_file is not None or settings.alarms.mqtt.host:
+        found.append(Part("watch", (*cli, "watch"), after=("api",)))
     return tuple(found)
 
 

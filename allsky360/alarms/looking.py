@@ -1,0 +1,105 @@
+"""One look at the system: owner, parts, disk, newest frame."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from allsky360.alarms.troubles import Look
+from allsky360.archive import Archive, FrameRecord
+from allsky360.config import Settings, clock_from
+from allsky360.errors import AllskyError
+from allsky360.supervisor.parts import Part, owner_status_url, parts_of
+
+ANSWER_S = 5.0
+
+
+def look_at(settings: Settings, archive: Archive) -> tuple[str, Look]:
+    """Return the camera with the newest frame, and what is seen. Blocks for some seconds at most.
+
+    Parameters
+    ----------
+    settings
+        The whole tree.
+    archive
+        Kept from look to look, for its cache.
+    """
+    now = clock_from(settings).now()
+    owner = _owner(settings)
+    raw = _latest(archive, processed=False)
+    done = _latest(archive, processed=True)
+    camera = raw.ref.camera if raw is not None else "camera"
+    temperature = raw.scalars.get("temperature_c") if raw is not None else None
+    return camera, Look(
+        now=now,
+        newest=raw.time if raw is not None else None,
+        owner=owner,
+        silent=tuple(p.name for p in parts_of(settings) if p.probe and not answers(p)),
+        free_bytes=_free(settings),
+        min_free_bytes=settings.storage.min_free_gb * 1e9,
+        backlog=_backlog(archive, raw),
+        temperature_c=temperature,
+        measured=dict(done.scalars) if done is not None else {},
+        safety=_safety(settings, camera, now),
+    )
+
+
+def answers(part: Part) -> bool:
+    """Whether a part answers its probe."""
+    url = urlsplit(part.probe)
+    try:
+        if url.scheme == "tcp":
+            with socket.create_connection((url.hostname or "", url.port or 0), ANSWER_S):
+                return True
+        return httpx.get(part.probe, timeout=ANSWER_S).status_code < 500
+    except (OSError, httpx.HTTPError):
+        return False
+
+
+def _owner(settings: Settings) -> dict[str, Any] | None:
+    try:
+        content = httpx.get(owner_status_url(settings), timeout=ANSWER_S).json()
+    except (OSError, httpx.HTTPError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _latest(archive: Archive, *, processed: bool) -> FrameRecord | None:
+    try:
+        return archive.latest(processed=processed)
+    except (AllskyError, OSError):
+        return None  # the disk is told of by its own trouble
+
+
+def _free(settings: Settings) -> float | None:
+    try:
+        return float(shutil.disk_usage(settings.storage.root).free)
+    except OSError:
+        return None
+
+
+def _backlog(archive: Archive, newest: FrameRecord | None) -> int:
+    if newest is None:
+        return 0
+    try:
+        return len(archive.unprocessed(newest.ref.camera, newest.ref.night))
+    except (AllskyError, OSError):
+        return 0
+
+
+def _safety(settings: Settings, camera: str, now: datetime) -> tuple[str, str]:
+    from allsky360.processing.chain import safety_rules
+    from allsky360.safety import current_safety
+
+    try:
+        found = current_safety(
+            settings.storage.root, now.astimezone(UTC), camera, safety_rules(settings)
+        )
+    except (AllskyError, OSError) as error:
+        return "unknown", str(error)
+    return found.verdict, found.reason
