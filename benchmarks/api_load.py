@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ import httpx
 import numpy as np
 
 from allsky360.archive import Archive
+from allsky360.client import Client, ServiceError
 
 API = "/api/v1"
 SLOT_S = 20
@@ -54,10 +56,12 @@ def main() -> None:
         log = (Path(scratch) / "up.log").open("wb")
         up = subprocess.Popen([sys.executable, "-m", "allsky360.cli", "up"], env=environment,
                               stdout=log, stderr=log, cwd=scratch)  # fmt: skip
+        heard: list[float] = []
         try:
             base = f"http://127.0.0.1:{port}"
             frame = wait_for_frames(base, 3)
             print("frames come in; watching it quiet", flush=True)
+            threading.Thread(target=listen, args=(base, heard), daemon=True).start()
             quiet = time.time(), time.time() + a.quiet
             time.sleep(a.quiet)
             loaded = time.time()
@@ -68,6 +72,7 @@ def main() -> None:
                       (("quiet", quiet), ("loaded", (loaded, done)))}  # fmt: skip
             slots = slots_of(root, loaded, done)
             newest = httpx.get(f"{base}{API}/status").json()["last_picture"]
+            show_arrays(base)
         finally:
             up.send_signal(signal.SIGINT)
             up.wait(120)
@@ -79,10 +84,27 @@ def main() -> None:
         late = 1e3 * (values - usual)
         print(f"{name:7} {len(values):4d} exposures; start after the pause usual when quiet: "
               f"median {np.median(late):+.0f} ms, latest {late.max():+.0f} ms")  # fmt: skip
+    if heard:
+        print(f"{len(heard)} frames announced after their commit: median {np.median(heard):.2f} s, "
+              f"latest {max(heard):.2f} s (mark 1 s)")  # fmt: skip
     latest = 1e3 * float((pauses["loaded"] - usual).max())
     print(f"slots under load {slots[0]} of {slots[1]} with exposures; newest picture {newest}")
     good = slots[0] == slots[1] and latest <= 100 and not any(x.errors for x in answers)
     print("marks (no burst missed, none over 100 ms late, no error):", "met" if good else "MISSED")
+
+
+def listen(base: str, heard: list[float]) -> None:
+    """Note how long after its commit each frame is announced, until the service goes."""
+    with contextlib.suppress(ServiceError, httpx.HTTPError), Client(base) as sky:
+        for event in sky.events():
+            if event.name == "frame":
+                heard.append(time.time() - int(event.id.rpartition("-")[2]) / 1e9)
+
+
+def show_arrays(base: str) -> None:
+    """Open the night as the example does."""
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, root / "examples" / "remote_night.py", base], cwd=root)
 
 
 def settings_of(root: Path) -> tuple[int, dict[str, str]]:

@@ -122,6 +122,8 @@ class NightDetail(NightItem):
     first_frame: datetime | None
     last_frame: datetime | None
     variables: list[str] = Field(description="Names of the measurements of its frames.")
+    favourite: bool = Field(description="Kept whole, whatever its age.")
+    removed: list[str] = Field(description="Kinds of data that retention has taken out.")
 
 
 class FrameLinks(Answer):

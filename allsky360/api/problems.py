@@ -22,6 +22,7 @@ from starlette.types import Scope
 
 from allsky360.api.pictures import NotAcceptable
 from allsky360.archive import ArchiveError, NoSuchFrame
+from allsky360.archive.errors import RawRemoved
 from allsky360.errors import AllskyError
 from allsky360.sky.ephemeris import EphemerisError
 
@@ -45,6 +46,10 @@ class NoLens(AllskyError):
 
 class NotMeasured(AllskyError):
     """The frame is processed, but what was asked for was not measured in it."""
+
+
+class PictureRemoved(AllskyError):
+    """The frame was processed, and its picture has been removed since."""
 
 
 class NothingCaptured(AllskyError):
@@ -82,6 +87,8 @@ TABLE: Mapping[type[Exception], Kind] = {
     BadCursor: Kind(400, "bad-cursor", "The cursor cannot be read"),
     BadRange: Kind(400, "bad-range", "The range cannot be answered"),
     NoSuchFrame: Kind(404, "not-found", "There is no such thing here"),
+    RawRemoved: Kind(410, "raw-removed", "The raw images were removed"),
+    PictureRemoved: Kind(410, "picture-removed", "The picture was removed"),
     ArchiveError: Kind(500, "archive-damaged", "A part of the archive cannot be read"),
     EphemerisError: Kind(400, "bad-time", "The ephemeris does not cover that time"),
     NotAcceptable: Kind(406, "not-acceptable", "No acceptable format"),

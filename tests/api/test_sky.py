@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+from allsky360.archive.removed import note_removed
 from allsky360.config import Settings
 from allsky360.lens_history import NightEntry, note_night
 from allsky360.sky.catalogue import apparent_altaz, load_catalogue
@@ -376,3 +377,20 @@ async def test_a_picture_fits_in_the_box_asked_for(house: House, client: httpx.A
     ):
         image = picture_of((await client.get(f"{API}/frames/{ref.id}/picture?{query}")).content)
         assert image.shape[1::-1] == size
+
+
+async def test_what_retention_took_out_is_gone_and_no_damage(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    ref = house.shoot(DUSK)
+    folder = house.root / SLUG / ref.night.isoformat()
+    for path in (folder / "raw.zarr" / "raw").glob("c.*"):
+        path.unlink()
+    note_removed(folder, "raw", DUSK)
+    next((folder / "v0001" / "pictures").iterdir()).unlink()
+    at = f"{API}/frames/{ref.id}"
+    assert (await get(client, f"{at}/raw.fits", 410))["type"].endswith("raw-removed")
+    assert (await get(client, f"{at}/picture", 410))["type"].endswith("picture-removed")
+    night = await get(client, f"{API}/nights/{ref.night}")
+    assert (night["removed"], night["favourite"]) == (["raw"], False)
+    assert (await get(client, at))["measurements"]["level"] == 0.12

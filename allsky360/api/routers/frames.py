@@ -50,7 +50,7 @@ from allsky360.api.parameters import (
     split_list,
 )
 from allsky360.api.pictures import DEFAULT_QUALITY, Wanted, made_picture, negotiate
-from allsky360.api.problems import NotFound, NotProcessed, Responses, responses
+from allsky360.api.problems import NotFound, NotProcessed, PictureRemoved, Responses, responses
 from allsky360.api.security.privacy import without_exif
 from allsky360.api.service import Service, ServiceDep
 from allsky360.api.store import FrameInfo
@@ -149,7 +149,7 @@ def list_exposures(
 @router.get(
     "/{night}/{index}/picture",
     response_class=Response,
-    responses=PICTURE | responses(404, 406, 422, 503),
+    responses=PICTURE | responses(404, 406, 410, 422, 503),
 )
 async def get_picture(
     request: Request,
@@ -174,6 +174,11 @@ async def picture_answer(
 ) -> Response:
     """Answer a frame's picture with its validators."""
     path = service.store.picture(frame)
+    if path is None and frame.processed:
+        raise PictureRemoved(
+            f"The picture of frame {frame_id(frame)} has been removed.",
+            mend="Its measurements are kept; while raw images are, it can be processed again.",
+        )
     if path is None:
         raise NotProcessed(
             f"Frame {frame_id(frame)} has no picture yet.",
@@ -208,7 +213,9 @@ def _made(service: Service, frame: FrameInfo, path: Path, asked: Wanted) -> byte
 
 
 @router.get(
-    "/{night}/{index}/raw.fits", response_class=Response, responses=FITS | responses(404, 422, 503)
+    "/{night}/{index}/raw.fits",
+    response_class=Response,
+    responses=FITS | responses(404, 410, 422, 503),
 )
 async def get_raw(
     request: Request,

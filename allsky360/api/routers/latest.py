@@ -47,7 +47,9 @@ def get_latest(request: Request, service: ServiceDep, camera: CameraQuery = None
     return json_answer(request, frame_detail(service, frame))
 
 
-@router.get("/picture", response_class=Response, responses=PICTURE | responses(404, 406, 422, 503))
+@router.get(
+    "/picture", response_class=Response, responses=PICTURE | responses(404, 406, 410, 422, 503)
+)
 async def get_latest_picture(
     request: Request,
     service: ServiceDep,

@@ -30,6 +30,8 @@ from allsky360.api.problems import BadRange, responses
 from allsky360.api.quality import quality_of
 from allsky360.api.series import night_series, shown, wanted_names
 from allsky360.api.service import ServiceDep
+from allsky360.archive.layout import night_folder
+from allsky360.archive.removed import is_favourite, removed
 
 router = APIRouter(prefix="/nights", tags=["nights"])
 
@@ -107,6 +109,7 @@ def get_night(
     slug = service.need_night(camera, night)
     numbers = service.need_numbers(slug, night)
     quality = quality_of(service, numbers)
+    folder = night_folder(service.store.root, slug, night)
     return json_answer(
         request,
         NightDetail(
@@ -119,6 +122,8 @@ def get_night(
             first_frame=quality.first_frame,
             last_frame=quality.last_frame,
             variables=sorted(n for n in numbers.names if numbers.extent(n).count),
+            favourite=is_favourite(folder),
+            removed=sorted(removed(folder)),
             links=_links(night, slug),
         ),
     )
