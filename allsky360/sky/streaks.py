@@ -1,193 +1,207 @@
 """Streaks in the difference of two frames: candidates for meteors, satellites and aircraft.
 
 The sky turns by less than a few pixels between frames, so whatever stood out in the frame before
-(stars, planets, defects, lamps) is masked with a margin, and the rest of the frame before is
-subtracted. What remains long and narrow and significant is a streak (:mod:`streaks_lines`). What
-goes on in the next frame is no meteor (:mod:`streaks_tracks`).
+(stars, planets, defects, lamps) is masked with a margin. The rest of the frame before is subtracted.
+What remains long, narrow and significant (:mod:`allsky360.sky.streaks_lines`) and looks like no
+cloud's edge and no star that came out from behind one (:mod:`allsky360.sky.streaks_belief`) is a
+streak.
 
-State is a frozen :class:`StreakMemory` that the caller keeps from frame to frame.
+A frame's streaks depend on two frames only, so they can be found again at any time, in any order.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.arrays import gaussian, maximum3, namespace, starfield, to_host
-from allsky360.model import as_utc
-from allsky360.sky.background import Background, background_and_noise, noise_on_grid
-from allsky360.sky.lens import LensModel
-from allsky360.sky.streaks_lines import Line, find_lines, light_of
-from allsky360.sky.streaks_model import Kind, Streak, Track
-from allsky360.sky.streaks_tracks import flashes, follow
+from allsky360.arrays import starfield
+from allsky360.sky.background import noise_on_grid
+from allsky360.sky.streaks_belief import Limits, alone, believed, on_star, width_of
+from allsky360.sky.streaks_lines import Line, find_lines
+from allsky360.sky.streaks_plane import StreakPlane, light_ratio
 
-Array = Any
 Floats = NDArray[np.float32]
+Double = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 STATIC_SIGMA, BRIGHT_SIGMA = 8.0, 60.0
-LEAST_PEAK, LEAST_SIGNIFICANCE, LEAST_FILLED = 4.5, 7.0, 0.75
-LEAST_LENGTH_FWHM = 3.0
-WIDEST = 2.2
-LONGEST_PAUSE_S = 180.0
-MOST_STREAKS = 12
-"""More than this in one frame are clouds, a shaken camera or a light: none is believed."""
 
 
 @dataclass(frozen=True, eq=False)
-class StreakMemory:
-    """What is kept of the frame before: its flattened plane, what stood out, open tracks."""
+class Streak:
+    """A streak in one frame.
 
-    flat: Array
-    static: Array
-    end: datetime
-    exposure_s: float
-    open: tuple[Track, ...] = ()
-    next_number: int = 1
+    Attributes
+    ----------
+    x, y
+        ``(n,)`` points from end to end, pixels of the frame; at least two.
+    length_px, width_px
+        Length, and full width at half maximum across.
+    peak_snr
+        Highest significance of one star-sized spot on it, in the difference of the two frames.
+    snr
+        Significance of the light along the whole length.
+    flashes
+        Regular flashes counted along it; 0 where there are none.
+    hidden
+        Share of its length behind masked stars.
+    """
+
+    x: Double
+    y: Double
+    length_px: float
+    width_px: float
+    peak_snr: float
+    snr: float
+    flashes: int
+    hidden: float
 
 
 @dataclass(frozen=True, eq=False)
-class StreakResult:
-    """Streaks of this frame, tracks that ended before it, and the memory for the next."""
+class StreakSearch:
+    """What a search found; ``candidates`` counts lines, believed or not."""
 
     streaks: tuple[Streak, ...]
-    finished: tuple[Track, ...]
-    memory: StreakMemory
-    disturbed: bool = False
+    disturbed: bool
+    candidates: int
 
 
 def find_streaks(
-    plane: Array,
-    start: datetime,
-    exposure_s: float,
-    memory: StreakMemory | None = None,
+    now: StreakPlane,
+    before: StreakPlane,
     *,
-    lens: LensModel | None = None,
-    mask: Array | None = None,
-    background: Background | None = None,
     fwhm_px: float = 2.5,
-) -> StreakResult:
-    """Find what moved through a frame.
+    drift_px: float = 1.0,
+    trail_px: float = 0.0,
+    mask: Mask | None = None,
+    stars: tuple[Double, Double] | None = None,
+    limits: Limits | None = None,
+) -> StreakSearch:
+    """Find what moved through a frame and was not there in the frame before.
 
     Parameters
     ----------
-    plane
-        ``(H, W)`` float32 measurement plane.
-    start, exposure_s
-        UTC start and length of the exposure.
-    memory
-        Of the frame before; None, another shape, or a pause of more than three minutes begin anew,
-        and the first frame has no streaks.
-    lens
-        For directions of the ends.
-    mask
-        ``(H, W)`` bool, True = sky.
-    background
-        Of this plane, where the caller has it.
+    now, before
+        Comparable: see :func:`allsky360.sky.streaks_plane.why_not_comparable`.
     fwhm_px
-        Width of the stars' images (the median of a star list).
+        Width of the stars' images in the frame.
+    drift_px, trail_px
+        How far stars move, at most, between the two frames and within the exposure, pixels of the
+        frame.
+    mask
+        ``(h, w)`` bool of the plane, True = sky.
+    stars
+        x and y ``(n,)`` of known bright stars, pixels of the frame.
+    limits
+        Of belief.
 
     Returns
     -------
-    StreakResult
+    StreakSearch
         ``disturbed`` where more lines were found than objects ever cross at once: clouds or a
         moved camera; then no streak is reported.
     """
-    start = as_utc(start)
-    sigma = fwhm_px / 2.3548
-    background = background or background_and_noise(plane, mask)
-    flat = starfield.flatten(plane, background.level, background.box, mask)
-    static = _static(flat, background.box, sigma)
-    fresh = StreakMemory(flat, static, start + timedelta(seconds=exposure_s), exposure_s)
-    if memory is None or memory.static.shape != static.shape or not _recent(memory, start):
-        finished = follow((), memory.open, 1)[1] if memory is not None else ()
-        number = memory.next_number if memory is not None else 1
-        return StreakResult((), finished, replace(fresh, next_number=number))
+    limits = limits or Limits()
+    step = now.step
+    fwhm = max(fwhm_px / step, 1.65)
+    sigma = fwhm / 2.3548
+    blocked = _static(before, sigma, drift_px / step)
+    if mask is not None:
+        blocked |= ~mask
     # Another exposure time is another amount of light. What stood out before must not spill into
     # its surroundings under the filters: not its rest, nor the dark trail of what has moved on.
-    difference = flat - float(exposure_s / memory.exposure_s) * memory.flat
-    xp = namespace(difference)
-    difference = xp.where(memory.static, xp.zeros_like(difference), difference)
-    smooth = gaussian(difference, sigma) - gaussian(difference, 4.0 * sigma)
+    ratio = light_ratio(now, before) or 1.0
+    difference = now.flat - np.float32(ratio) * before.flat
+    difference[blocked] = 0.0
+    smooth = _blurred(difference, sigma) - _blurred(difference, 4.0 * sigma)
     # The largest of the cells around: a cell across a skyline shows the ground's lower noise too.
-    noise = cv2.dilate(noise_on_grid(smooth, background.box, ~memory.static), np.ones((3, 3)))
-    light, blocked = to_host(difference), to_host(memory.static)
-    z = _significance(to_host(smooth), noise, background.box)
+    noise = cv2.dilate(noise_on_grid(smooth, now.box, ~blocked), np.ones((3, 3)))
+    z = np.asarray(starfield.over_noise(smooth, noise, now.box), np.float32)
     z[blocked] = 0.0
-    lines = [line for line in find_lines(z, blocked, sigma) if _believed(line, fwhm_px)]
-    disturbed = len(lines) > MOST_STREAKS
-    found = () if disturbed else tuple(
-        _streak(line, light, start, exposure_s, fwhm_px, lens) for line in lines
-    )  # fmt: skip
-    streaks, finished, still_open, number = follow(found, memory.open, memory.next_number)
-    kept = replace(fresh, open=still_open, next_number=number)
-    return StreakResult(streaks, finished, kept, disturbed)
+    found = find_lines(z, blocked, sigma)
+    lines, doubted = [], []
+    for line in found:
+        good = believed(
+            line,
+            difference,
+            blocked,
+            _at_middle(noise, now.box, line),
+            fwhm=fwhm,
+            sigma=sigma,
+            trail=trail_px / step,
+            limits=limits,
+        )
+        if good and stars is not None:
+            good = not on_star(line, *(now.reduced(axis) for axis in stars), fwhm)
+        (lines if good else doubted).append(line)
+    lines = [line for line in lines if alone(line, doubted, limits)]
+    disturbed = len(lines) > limits.most
+    streaks = () if disturbed else tuple(
+        _streak(line, now, fwhm, width_of(line, difference, blocked)) for line in lines
+    )
+    return StreakSearch(streaks, disturbed, len(found))
 
 
-def _recent(memory: StreakMemory, start: datetime) -> bool:
-    pause = (start - memory.end).total_seconds()
-    return -1.0 <= pause <= LONGEST_PAUSE_S
+def _blurred(image: Floats, sigma: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101))
 
 
-def _static(flat: Array, box: int, sigma: float) -> Array:
-    """Pixels at or near anything that stood out, ``(H, W)`` bool on the plane's device.
+def _static(plane: StreakPlane, sigma: float, drift: float) -> Mask:
+    """Pixels at or near anything that stood out, ``(h, w)`` bool.
 
     Faint stars are left to the subtraction, which leaves a fraction of them; the brighter a source
     is, the farther what a small shift leaves of it stands out.
     """
-    smooth = gaussian(flat, sigma)
-    rest = starfield.over_noise(smooth, noise_on_grid(smooth, box), box)
-    xp = namespace(flat)
-    near = xp.astype(rest > STATIC_SIGMA, xp.float32)
-    far = xp.astype(rest > BRIGHT_SIGMA, xp.float32)
-    for _ in range(round(sigma + 1.0)):
-        near = maximum3(near)
-    for _ in range(round(2.0 * sigma + 3.0)):
-        far = maximum3(far)
-    return (near + far) > 0.5
+    smooth = _blurred(plane.flat, sigma)
+    rest = starfield.over_noise(smooth, noise_on_grid(smooth, plane.box), plane.box)
+    near = _grown(rest > STATIC_SIGMA, sigma + 1.0 + drift)
+    return (near | _grown(rest > BRIGHT_SIGMA, 2.0 * sigma + 3.0 + drift)) > 0
 
 
-def _significance(smooth: Floats, noise: Floats, box: int) -> Floats:
-    return np.asarray(starfield.over_noise(smooth, noise, box), np.float32)
+def _grown(mask: Mask, radius: float) -> NDArray[np.uint8]:
+    size = 2 * round(radius) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return np.asarray(cv2.dilate(mask.view(np.uint8), kernel), np.uint8)
 
 
-def _believed(line: Line, fwhm_px: float) -> bool:
-    return (
-        line.peak >= LEAST_PEAK
-        and line.significance >= LEAST_SIGNIFICANCE
-        and line.filled >= LEAST_FILLED
-        and line.length_px >= LEAST_LENGTH_FWHM * fwhm_px
-        and line.width_px <= WIDEST * fwhm_px
+def _at_middle(noise: Floats, box: int, line: Line) -> float:
+    x, y = line.path.at(np.array([0.5 * (line.low + line.high)]))
+    row = int(np.clip(y[0] // box, 0, noise.shape[0] - 1))
+    return float(noise[row, int(np.clip(x[0] // box, 0, noise.shape[1] - 1))])
+
+
+def _streak(line: Line, now: StreakPlane, fwhm: float, width: float) -> Streak:
+    x, y = line.points(2 + round(line.length_px / 12.0))
+    return Streak(
+        now.step * x + now.shift,
+        now.step * y + now.shift,
+        length_px=line.length_px * now.step,
+        width_px=width * now.step,
+        peak_snr=line.peak,
+        snr=line.significance,
+        flashes=flashes(line.along, fwhm),
+        hidden=line.hidden,
     )
 
 
-def _streak(
-    line: Line,
-    difference: Floats,
-    start: datetime,
-    exposure_s: float,
-    fwhm_px: float,
-    lens: LensModel | None,
-) -> Streak:
-    directions = (np.nan,) * 4
-    if lens is not None:
-        alt, az = lens.unproject(np.array([line.x1, line.x2]), np.array([line.y1, line.y2]))
-        directions = (float(alt[0]), float(az[0]), float(alt[1]), float(az[1]))
-    return Streak(
-        line.x1, line.y1, line.x2, line.y2, *directions,
-        length_px=line.length_px,
-        width_px=line.width_px,
-        peak_snr=line.peak,
-        snr=line.significance,
-        flux=light_of(difference, line, 1.3 * fwhm_px),
-        flashes=flashes(line.along, fwhm_px),
-        start=start,
-        exposure_s=exposure_s,
-    )  # fmt: skip
+def flashes(along: Double, fwhm_px: float) -> int:
+    """Return how many regular flashes a streak shows, 0 where its light is steady.
 
-
-__all__ = ["Kind", "Streak", "StreakMemory", "StreakResult", "Track", "find_streaks"]
+    Flashes are narrow peaks of 1.5 times the streak's median and 4 sigma above it, at distances
+    that agree within a third of their mean.
+    """
+    seen = np.where(np.isfinite(along), along, np.nanmedian(along))
+    middle = float(np.median(seen))
+    limit = max(1.5 * middle, middle + 4.0)
+    inner = seen[1:-1]
+    peak = (inner > limit) & (inner >= seen[:-2]) & (inner > seen[2:])
+    at = np.flatnonzero(peak) + 1
+    if at.size < 3:
+        return 0
+    steps = np.diff(at)
+    if steps.min() < fwhm_px or steps.std() > 0.34 * steps.mean():
+        return 0
+    return int(at.size)
