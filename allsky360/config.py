@@ -264,6 +264,29 @@ class SafetySettings(Section):
         return self
 
 
+class TransientSettings(Section):
+    """Meteors, satellites and aircraft: streaks that the frame before did not have."""
+
+    enabled: bool = Field(True, description="Search every frame taken in the dark.")
+    min_altitude_deg: float = Field(
+        8.0, ge=0, le=80, description="Lowest part of the sky searched, where the lens is known."
+    )
+    max_pause_s: float = Field(
+        180.0,
+        gt=0,
+        le=3600,
+        description="Frames further apart than this are not compared.",
+    )
+    min_significance: float = Field(
+        7.0, ge=5, le=100, description="Significance of a streak's whole light, sigmas."
+    )
+    tle_file: Path | None = Field(
+        None,
+        description="File of two-line elements, with or without names: satellites in it get their "
+        "names. Read again when it changes; elements older than 15 days count for nothing.",
+    )
+
+
 class PrefectSettings(Section):
     """The Prefect server that `allsky360 up` starts, or one that already runs."""
 
@@ -350,6 +373,7 @@ class Settings(BaseSettings):
     processing: ProcessingSettings = Field(default_factory=ProcessingSettings)
     overlay: OverlaySettings = Field(default_factory=OverlaySettings)
     safety: SafetySettings = Field(default_factory=SafetySettings)
+    transients: TransientSettings = Field(default_factory=TransientSettings)
     products: ProductsSettings = Field(default_factory=ProductsSettings)
     objects: ObjectsSettings = Field(default_factory=ObjectsSettings)
     alarms: AlarmSettings = Field(default_factory=AlarmSettings)

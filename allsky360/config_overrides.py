@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from allsky360.config import Settings
 from allsky360.errors import SettingsError
 
-ALLOWED = ("processing", "overlay", "safety", "camera")
+ALLOWED = ("processing", "overlay", "safety", "transients", "camera")
 """Tables whose keys may be changed: what decides how a frame comes out."""
 
 

@@ -87,7 +87,9 @@ def request_at(when: datetime) -> ExposureRequest:
     return ExposureRequest(when, EXPOSURE_S, gain=100.0, temperature_c=5.0)
 
 
-def exposure_of(source: SkySource, light: Floats, when: datetime, rng: np.random.Generator) -> Exposure:
+def exposure_of(
+    source: SkySource, light: Floats, when: datetime, rng: np.random.Generator
+) -> Exposure:
     """Read one frame out."""
     request = request_at(when)
     truth = source.model.truth(request)
@@ -206,7 +208,9 @@ def away(x: float, y: float, event: Event) -> float:
     return float(np.hypot(event.x - x, event.y - y).min())
 
 
-def match(streaks: tuple[Streak, ...], events: list[Event]) -> tuple[dict[int, Streak], list[Streak]]:
+def match(
+    streaks: tuple[Streak, ...], events: list[Event]
+) -> tuple[dict[int, Streak], list[Streak]]:
     """Return the streak of each event found, by its place in the list, and what fits none."""
     found: dict[int, Streak] = {}
     false = []
@@ -287,7 +291,9 @@ def report(
             hits = [hit for snr, hit in part if low <= snr < high]
             cells.append(f"{sum(hits):4d} of {len(hits):4d}    " if hits else " " * 16)
         print(f"{low:6.0f} to {high:4.0f} " + " ".join(f"{cell:>16}" for cell in cells))
-    strong = {k: [h for snr, h in part if snr >= 10] for k, part in [*tried.items(), ("all", every)]}
+    strong = {
+        k: [h for snr, h in part if snr >= 10] for k, part in [*tried.items(), ("all", every)]
+    }
     print("recall at SNR >= 10: " + ", ".join(
         f"{k} {np.mean(v):.3f} ({len(v)})" for k, v in strong.items() if v))  # fmt: skip
     print(f"ends off by {np.median(ends):.1f} px in the median (mean of both ends)")
@@ -301,7 +307,9 @@ def report(
         print(f"  {when:%F %T} ({s.x[0]:.0f}, {s.y[0]:.0f}) to ({s.x[-1]:.0f}, {s.y[-1]:.0f})"
               f" peak {s.peak_snr:.1f} whole {s.snr:.1f} width {s.width_px:.1f}")  # fmt: skip
     print(f"{1000 * float(np.median(seconds)):.0f} ms of processor a frame (median)")
-    missed = not np.mean(strong["all"]) >= RECALL or len(false) / total * NIGHT_FRAMES > FALSE_A_NIGHT
+    missed = (
+        not np.mean(strong["all"]) >= RECALL or len(false) / total * NIGHT_FRAMES > FALSE_A_NIGHT
+    )
     if missed:
         print("MISSED")
     return int(missed)

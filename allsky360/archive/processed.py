@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
@@ -33,6 +33,7 @@ from allsky360.model import Site
 
 log = logging.getLogger(__name__)
 
+_NOTHING: Mapping[str, Any] = {}
 _NO_ROWS: Mapping[str, Row] = {}
 _NO_DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {}
 
@@ -70,6 +71,7 @@ class ProcessedWriter:
         site: Site | None = None,
         rows: Mapping[str, Row] = _NO_ROWS,
         descriptions: Mapping[str, Mapping[str, str]] = _NO_DESCRIPTIONS,
+        extra: Mapping[str, Any] = _NOTHING,
     ) -> None:
         """Store one processed frame; writing it again replaces it, rows included.
 
@@ -94,6 +96,8 @@ class ProcessedWriter:
         descriptions
             Attributes of scalars, by name (``units``, ``long_name``, ``ancillary_variables``, …);
             names that are not in ``scalars`` are passed over.
+        extra
+            Further entries of the frame's record (``transients``), plain JSON values.
 
         Raises
         ------
@@ -117,6 +121,7 @@ class ProcessedWriter:
                 "time": time.isoformat(),
                 "scalars": measured,
                 "provenance": provenance,
+                **extra,
                 **({"rows": sorted(stored.values())} if stored else {}),
             }
             picture = picture_path(self.folder, self.version, row)
@@ -141,6 +146,64 @@ class ProcessedWriter:
         finally:
             for partial in staged.values():
                 partial.unlink(missing_ok=True)
+
+    def revise(
+        self,
+        first: int,
+        last: int,
+        change: Callable[[dict[int, dict[str, Any]]], Mapping[int, dict[str, Any]]],
+    ) -> list[int]:
+        """Change entries of the records of processed frames, none or all, while nobody writes.
+
+        Parameters
+        ----------
+        first, last
+            Frames, both included.
+        change
+            Takes the records there are, by frame number, and returns those that change. It may be
+            called while other processes wait: it must be quick.
+
+        Returns
+        -------
+        list of int
+            Frames whose records changed; they count as processed just now.
+
+        Raises
+        ------
+        ArchiveError
+            When the disk refuses.
+        """
+        try:
+            with locked(self._lock):
+                root = self._load()
+                if root is None:
+                    return []
+                changed = change(self._records(root, first, last))
+                for row, record in changed.items():
+                    text = json.dumps(record, indent=1, allow_nan=False).encode()
+                    write_atomic(record_path(self.folder, self.version, row), text, sync=False)
+                    self._set(root, row, "processed_at", microseconds(datetime.now(UTC)))
+                if changed:
+                    self._save(root, root.rows)
+                return sorted(changed)
+        except OSError as error:
+            raise archive_error(error, self.store) from error
+
+    def _records(self, root: group.Root, first: int, last: int) -> dict[int, dict[str, Any]]:
+        """Return the readable records of committed frames."""
+        times = group.read_rows(self.store, "time", root.arrays["time"], root.rows)
+        found = {}
+        for row in range(max(first, 0), min(last + 1, root.rows)):
+            if times[row] < 0:
+                continue
+            try:
+                content = json.loads(record_path(self.folder, self.version, row).read_bytes())
+            except (FileNotFoundError, ValueError) as error:
+                log.warning("no record of frame %d in %s: %s", row, self.store, error)
+                continue
+            if isinstance(content, dict):
+                found[row] = content
+        return found
 
     def _prepare(
         self,

@@ -327,6 +327,15 @@ class Archive:
                 return Bracket(tuple(self._exposures(table, row)))
         raise NoSuchFrame(f"the archive holds no frame {ref.id} of {ref.camera}.")
 
+    def longest_exposure(self, ref: FrameRef) -> Exposure:
+        """Read the longest of a frame's raw exposures back."""
+        for table in self._raw_tables(ref.camera, ref.night):
+            row = ref.index - table.first
+            if 0 <= row < table.rows:
+                longest = int(np.nanargmax(table.columns["exposure_s"][row]))
+                return next(self._exposures(table, row, longest))
+        raise NoSuchFrame(f"the archive holds no frame {ref.id} of {ref.camera}.")
+
     def site(self, camera: str, night: date) -> Site | None:
         """Where the camera stood in a night."""
         tables = self._raw_tables(self.slug(camera), night)
@@ -517,7 +526,7 @@ class Archive:
                 version if at is not None else "",
             )
 
-    def _exposures(self, table: _Table, row: int) -> Iterator[Exposure]:
+    def _exposures(self, table: _Table, row: int, first: int = 0) -> Iterator[Exposure]:
         a, c = table.root.attributes, table.columns
         pixels = group.open_image_array(table.path, "raw", read_only=True)
 
@@ -526,6 +535,8 @@ class Archive:
             return value if np.isfinite(value) else None
 
         for k, exposure_s in enumerate(c["exposure_s"][row]):
+            if k < first:
+                continue
             if not np.isfinite(exposure_s):
                 return
             yield Exposure(

@@ -1,4 +1,4 @@
-"""``allsky360 sky now | overlay | solve | calibrate | lens``: the sky, and the lens it falls on."""
+"""``allsky360 sky now | overlay | solve | calibrate | lens | transients``: the sky, and its lens."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from allsky360.cli.sky_transients import transients
+
 if TYPE_CHECKING:
     from allsky360.model import Exposure
 
 app = typer.Typer(help="Sun, Moon, planets, stars; overlays; the lens.", no_args_is_help=True)
+
+app.command()(transients)
 
 At = Annotated[str | None, typer.Option(help="UTC instant, ISO 8601. Default: see the command.")]
 
@@ -145,7 +149,7 @@ def calibrate(
 
     settings = load_settings()
     refused = False
-    for slug, which in _nights(settings.storage.root, camera, night):
+    for slug, which in nights_asked(settings.storage.root, camera, night):
         report = calibrate_night(settings.storage.root, slug, which, settings, force=force)
         typer.echo(report_markdown(report))
         refused |= report.solution is None
@@ -172,7 +176,7 @@ def lens(
         typer.echo("\n".join(["", *history_lines(read_history(root, slug)), ""]))
 
 
-def _nights(root: Path, camera: str, night: str) -> list[tuple[str, date]]:
+def nights_asked(root: Path, camera: str, night: str) -> list[tuple[str, date]]:
     """Return cameras with the night asked for, or each one's newest."""
     from allsky360.archive import Archive
     from allsky360.errors import AllskyError

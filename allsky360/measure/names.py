@@ -40,6 +40,10 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "units": "1",
         "long_name": "gain of blue that makes a Sun-like star (B-V 0.65) white, by this frame",
     },
+    "transients": {
+        "units": "1",
+        "long_name": "streaks in the frame: meteors, satellites, aircraft; missing if not searched",
+    },
     "cloud_fraction": {"units": "1", "long_name": "cloudy share of the sky that could be told"},
     "sky_clear": {"units": "1", "long_name": "share of the sky known to be clear"},
     "sky_cloudy": {"units": "1", "long_name": "share of the sky known to be cloudy"},

@@ -38,11 +38,14 @@ from allsky360.processing.chain import (
     with_overlay,
 )
 from allsky360.processing.records import plain, provenance_of, sky_record
+from allsky360.processing.transients import entries_of, pair_of, relink_neighbours, search_or_none
 
 if TYPE_CHECKING:
     from allsky360.archive import FrameRef, Row
     from allsky360.measure.frame import Measurement
     from allsky360.measure.memory import SkyMemory
+    from allsky360.measure.transients import Pair, TransientSearch
+    from allsky360.sky.lens import LensModel
     from allsky360.sky.lens_file import LensFile
 
 LINEAR_PIXELS = 1_500_000
@@ -60,6 +63,7 @@ class Begun:
     lens: LensFile | None
     log: StepLog
     seconds: float
+    pair: Pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +72,7 @@ class Measured:
 
     begun: Begun
     sky: Measurement | None
+    transients: TransientSearch
     log: StepLog
     seconds: float
 
@@ -93,6 +98,8 @@ class FramePackage:
     scalars: Mapping[str, float]
     provenance: Mapping[str, Any]
     rows: Mapping[str, Row]
+    transients: TransientSearch
+    geometry: tuple[tuple[int, int], LensModel | None]
     warnings: tuple[str, ...]
     seconds: float
 
@@ -126,7 +133,8 @@ def begin_frame(
         backend=backend_for(settings),
     )
     lens = lens_for(root, ref.camera, frame, log, upto=lens_upto)
-    return Begun(ref, bracket, frame, site, lens, log, time.perf_counter() - start)
+    pair = pair_of(archive, ref, frame.reference, site, settings)
+    return Begun(ref, bracket, frame, site, lens, log, time.perf_counter() - start, pair)
 
 
 def measure_begun(begun: Begun, memory: SkyMemory | None, settings: Settings) -> Measured:
@@ -136,7 +144,17 @@ def measure_begun(begun: Begun, memory: SkyMemory | None, settings: Settings) ->
     sky = measure_or_none(
         begun.frame, begun.site, begun.lens, memory, parameters_from(settings), settings, log
     )
-    return Measured(begun, sky, log, begun.seconds + time.perf_counter() - start)
+    transients = search_or_none(
+        begun.pair,
+        begun.frame,
+        begun.ref.index,
+        begun.site,
+        sky,
+        begun.lens.lens if begun.lens is not None else None,
+        settings,
+        log,
+    )
+    return Measured(begun, sky, transients, log, begun.seconds + time.perf_counter() - start)
 
 
 def picture_measured(
@@ -165,6 +183,9 @@ def package_of(pictured: Pictured, settings: Settings) -> FramePackage:
     begun, sky = measured.begun, measured.sky
     bracket, parameters = begun.bracket, parameters_from(settings)
     scalars = developed.statistics | (sky.scalars if sky is not None else {})
+    if measured.transients.searched:
+        scalars = scalars | {"transients": float(len(measured.transients.transients))}
+    height, width = begun.frame.image.shape[:2]
     jpeg = encode_jpeg(
         with_overlay(developed, begun.frame, begun.lens, begun.site, parameters, settings, scalars),
         quality=settings.processing.jpeg_quality,
@@ -181,6 +202,8 @@ def package_of(pictured: Pictured, settings: Settings) -> FramePackage:
         scalars=scalars,
         provenance=provenance_of(bracket, developed, parameters) | sky_record(sky, begun.lens),
         rows=rows_of(sky) if sky is not None else {},
+        transients=measured.transients,
+        geometry=((height, width), begun.lens.lens if begun.lens is not None else None),
         warnings=tuple(developed.warnings),
         seconds=pictured.seconds + time.perf_counter() - start,
     )
@@ -196,10 +219,12 @@ def store_package(package: FramePackage, root: Path, version: str) -> dict[str, 
     """
     from allsky360.archive import ProcessedWriter
     from allsky360.measure.names import descriptions
+    from allsky360.measure.transients import directions_of
 
     start = time.perf_counter()
     ref = package.ref
-    ProcessedWriter(root, ref.camera, ref.night, version).write(
+    writer = ProcessedWriter(root, ref.camera, ref.night, version)
+    writer.write(
         ref,
         time=package.start,
         linear=package.linear,
@@ -209,7 +234,9 @@ def store_package(package: FramePackage, root: Path, version: str) -> dict[str, 
         site=package.site,
         rows=package.rows,
         descriptions=descriptions(),
+        extra=entries_of(package.transients),
     )
+    relink_neighbours(writer, ref.index, directions_of(*package.geometry))
     record: dict[str, Any] = plain(
         {
             "camera": ref.camera,

@@ -237,3 +237,22 @@ def _misfit(paths: Float, ends: Float) -> Float:
         fits = (off <= ACROSS_DEG) & (low >= -ALONG_DEG) & (high <= length + ALONG_DEG)
         fits &= (high - low >= LEAST_SHARE * length) & (length > 0.05)
     return np.where(fits, off, np.inf)
+
+
+def lit_from_km(sun_vector: Float, vector: Float) -> float:
+    """Return the height from which on a direction lies in sunlight; infinite above 40 000 km.
+
+    Parameters
+    ----------
+    sun_vector, vector
+        Unit vectors (north, east, up) of the Sun (no refraction) and of the direction.
+    """
+    way = np.linspace(0.0, 45_000.0, 9_001)
+    place_km = np.array([0.0, 0.0, _EARTH_KM]) + way[:, None] * vector
+    ahead = place_km @ sun_vector
+    aside = np.linalg.norm(place_km - ahead[:, None] * sun_vector, axis=1)
+    lit = (ahead > 0) | (aside > _EARTH_KM)
+    lit[0] = False
+    if not lit.any():
+        return float("inf")
+    return float(np.linalg.norm(place_km[int(np.argmax(lit))]) - _EARTH_KM)

@@ -52,9 +52,9 @@ def streak_light(
     part = to_host(plane[top : int(y.max()) + margin, left : int(x.max()) + margin])
     hidden = np.zeros(part.shape, np.uint8)
     if stars is not None:
-        sx, sy, light = stars[0] - left, stars[1] - top, stars[2]
+        sx, sy, shine = stars[0] - left, stars[1] - top, stars[2]
         near = (sx > -9) & (sy > -9) & (sx < part.shape[1] + 9) & (sy < part.shape[0] + 9)
-        hidden = star_mask(part.shape, sx[near], sy[near], light[near], fwhm_px=fwhm_px)
+        hidden = star_mask(part.shape, sx[near], sy[near], shine[near], fwhm_px=fwhm_px)
     px, py, across = _strip_at(x - left, y - top, half, margin)
     part = np.ascontiguousarray(part, np.float32)
     strip = cv2.remap(part, px, py, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
@@ -65,12 +65,12 @@ def streak_light(
     sky = values[beside]
     level, sigma = _middle_and_spread(sky)
     seen = np.isfinite(values[core])
-    count = int(np.count_nonzero(seen))
+    count, around = int(np.count_nonzero(seen)), int(np.count_nonzero(np.isfinite(sky)))
     if count == 0 or not math.isfinite(level):
         return float("nan"), float("nan")
     share = count / seen.size
     light = float(np.nansum(values[core] - level)) / share
-    error = sigma * math.sqrt(count * (1.0 + count / max(np.count_nonzero(np.isfinite(sky)), 1)))
+    error = sigma * math.sqrt(count * (1.0 + count / max(around, 1)))
     return light, error / share
 
 

@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from allsky360.arrays import starfield
 from allsky360.sky.background import noise_on_grid
-from allsky360.sky.streaks_belief import Limits, alone, believed, on_star, width_of
+from allsky360.sky.streaks_belief import (
+    Limits,
+    believed,
+    on_star,
+    roughness_beside,
+    troubled,
+    width_of,
+)
 from allsky360.sky.streaks_lines import Line, find_lines
 from allsky360.sky.streaks_plane import StreakPlane, light_ratio
 
@@ -101,8 +108,8 @@ def find_streaks(
     Returns
     -------
     StreakSearch
-        ``disturbed`` where more lines were found than objects ever cross at once: clouds or a
-        moved camera; then no streak is reported.
+        ``disturbed`` where broken clouds or a moved camera make so many lines that only the
+        strongest streaks are reported, or none.
     """
     limits = limits or Limits()
     step = now.step
@@ -122,7 +129,9 @@ def find_streaks(
     z = np.asarray(starfield.over_noise(smooth, noise, now.box), np.float32)
     z[blocked] = 0.0
     found = find_lines(z, blocked, sigma)
-    lines, doubted = [], []
+    known = None if stars is None else (now.reduced(stars[0]), now.reduced(stars[1]))
+    lines: list[Line] = []
+    doubted: list[Line] = []
     for line in found:
         good = believed(
             line,
@@ -134,15 +143,22 @@ def find_streaks(
             trail=trail_px / step,
             limits=limits,
         )
-        if good and stars is not None:
-            good = not on_star(line, *(now.reduced(axis) for axis in stars), fwhm)
+        if good and known is not None:
+            good = not on_star(line, *known, fwhm)
         (lines if good else doubted).append(line)
-    lines = [line for line in lines if alone(line, doubted, limits)]
-    disturbed = len(lines) > limits.most
-    streaks = () if disturbed else tuple(
-        _streak(line, now, fwhm, width_of(line, difference, blocked)) for line in lines
-    )
-    return StreakSearch(streaks, disturbed, len(found))
+    disturbed = troubled(doubted, limits)
+    if disturbed:
+        lines = [
+            line
+            for line in lines
+            if line.significance >= limits.troubled_significance
+            and roughness_beside(line, difference, _at_middle(noise, now.box, line), sigma)
+            <= limits.troubled_roughness
+        ]
+    if len(lines) > limits.most:
+        disturbed, lines = True, []
+    streaks = [_streak(line, now, fwhm, width_of(line, difference, blocked)) for line in lines]
+    return StreakSearch(tuple(streaks), disturbed, len(found))
 
 
 def _blurred(image: Floats, sigma: float) -> Floats:

@@ -24,7 +24,6 @@ Mask = NDArray[np.bool_]
 
 SIDE_PX, BAND_PX, AROUND_PX = 8, (9, 18), 40
 SHORT_FWHM = 8.0
-COMPANY, COMPANY_PX = 3, 130.0
 WHITE = 0.275
 """Noise under a filter of four widths over that of the finding filter, for white noise."""
 
@@ -43,8 +42,12 @@ class Limits:
         Length in widths of a star's image.
     widths
         Least and greatest width, in those of a star.
+    troubled
+        Significant lines in a frame that are no streaks from which on broken clouds are put down
+        for them: then only what has ``troubled_significance`` in a calm place is believed, for the
+        odd edge of a moonlit cloud is as narrow as a star.
     most
-        Lines in a frame beyond which none is believed: clouds, a shaken camera, a light.
+        Streaks in a frame beyond which none is believed: a shaken camera, a light.
     """
 
     peak: float = 4.5
@@ -52,6 +55,9 @@ class Limits:
     filled: float = 0.75
     length_fwhm: float = 4.0
     widths: tuple[float, float] = (0.55, 1.4)
+    troubled: int = 12
+    troubled_significance: float = 40.0
+    troubled_roughness: float = 2.5
     most: int = 15
 
 
@@ -111,23 +117,9 @@ def on_star(line: Line, x: Double, y: Double, fwhm: float) -> bool:
     return bool(np.hypot(x - px[0], y - py[0]).min() < fwhm)
 
 
-def alone(line: Line, doubted: Sequence[Line], limits: Limits) -> bool:
-    """Whether a believed line stands out among significant ones that are not believed.
-
-    Where clouds break up there are many of those, and the odd one is as narrow as a star.
-    """
-    x, y = line.points(3)
-    near = [
-        other.significance
-        for other in doubted
-        if other.significance >= limits.significance and _distance(other, x[1], y[1]) < COMPANY_PX
-    ]
-    return len(near) < COMPANY or line.significance > 4.0 * max(near)
-
-
-def _distance(line: Line, x: float, y: float) -> float:
-    px, py = line.points(3)
-    return math.hypot(px[1] - x, py[1] - y)
+def troubled(doubted: Sequence[Line], limits: Limits) -> bool:
+    """Whether a frame holds so many significant lines that are no streaks that clouds break up."""
+    return sum(line.significance >= limits.significance for line in doubted) >= limits.troubled
 
 
 def width_of(line: Line, difference: Floats, blocked: Mask) -> float:

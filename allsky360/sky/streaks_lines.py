@@ -141,7 +141,7 @@ def _seeds(z: Floats, filter_sigma: float) -> list[_Seed]:
     x, y = columns.astype(np.float64), rows.astype(np.float64)
 
     def total(values: Double) -> Double:
-        return np.bincount(name, values, count)[1:]
+        return np.asarray(np.bincount(name, values, count)[1:], np.float64)
 
     n, weight = np.bincount(name, minlength=count)[1:], total(w)
     cx, cy = total(w * x) / weight, total(w * y) / weight

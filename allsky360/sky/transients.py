@@ -72,8 +72,10 @@ class Transient:
     previous, next
         Streaks that it continues and that continue it, by id.
     path
-        ``[[x, y], …]`` from start to end, the frame's pixels; ``picture_path`` those of the picture,
-        where its profile crops, turns or mirrors.
+        ``[[x, y], …]`` from start to end, the frame's pixels (as ``start`` and ``end``; a picture
+        that is cropped or turned has others).
+    dark_sky
+        Nothing below 2000 km is in sunlight there.
     """
 
     id: str
@@ -99,7 +101,6 @@ class Transient:
     previous: str | None
     next: str | None
     path: tuple[tuple[float, float], ...]
-    picture_path: tuple[tuple[float, float], ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -114,12 +115,9 @@ class Transient:
         ValueError, TypeError, KeyError
             For anything else.
         """
-        paths = {
-            name: tuple((float(x), float(y)) for x, y in data[name])
-            for name in ("path", "picture_path")
-        }
+        path = tuple((float(x), float(y)) for x, y in data["path"])
         ends = {name: End(**data[name]) for name in ("start", "end")}
-        return cls(**{**data, **paths, **ends})
+        return cls(**{**data, **ends, "path": path})
 
     @property
     def exposure_s(self) -> float:
@@ -129,7 +127,7 @@ class Transient:
 
 @dataclass(frozen=True)
 class Searched:
-    """The transients of a frame; ``searched`` is False where it could not be searched."""
+    """The transients of a frame; ``searched`` is False where it could not be, or not well."""
 
     searched: bool
     transients: tuple[Transient, ...] = ()
@@ -165,30 +163,36 @@ class Track:
         return min((p.magnitude for p in self.parts if p.magnitude is not None), default=None)
 
 
-def relink(frames: Mapping[int, Searched], directions: Directions) -> dict[int, Searched]:
-    """Join the streaks of consecutive frames, and say anew what each may be.
+def relink(
+    frames: Mapping[int, Searched], written: int, directions: Directions
+) -> dict[int, Searched]:
+    """Join a frame's streaks with its neighbours', and say anew what each of the three may be.
 
     Parameters
     ----------
     frames
-        By frame number; what is missing has not been processed. Frames at the rim keep the links
-        they have to frames that are not given.
+        By frame number; what is missing has not been processed. Those two frames away are only
+        looked at.
+    written
+        The frame that is new.
     directions
         Of pixels: by the lens, or by a guess of one where it is not known.
+
+    Returns
+    -------
+    dict
+        ``frames`` with links and kinds as they are now.
     """
     out = dict(frames)
-    for index in sorted(frames):
-        if index + 1 in out and frames[index].searched and frames[index + 1].searched:
-            out[index], out[index + 1] = _joined(out[index], out[index + 1], directions)
-    return {
-        index: replace(
-            frame,
-            transients=tuple(
-                _judged(t, out.get(index - 1), out.get(index + 1)) for t in frame.transients
-            ),
-        )
-        for index, frame in out.items()
-    }
+    for first in (written - 1, written):
+        if first in out and first + 1 in out:
+            out[first], out[first + 1] = _joined(out[first], out[first + 1], directions)
+    for k in (written - 1, written, written + 1):
+        if k in out:
+            near = out.get(k - 1), out.get(k + 1)
+            judged = tuple(_judged(t, *near) for t in out[k].transients)
+            out[k] = replace(out[k], transients=judged)
+    return out
 
 
 def tracks(frames: Sequence[Searched]) -> list[Track]:
@@ -273,9 +277,7 @@ def _in_order(
 def _turned(t: Transient) -> Transient:
     start = replace(t.end, time=t.start.time)
     end = replace(t.start, time=t.end.time)
-    return replace(
-        t, start=start, end=end, path=t.path[::-1], picture_path=t.picture_path[::-1]
-    )
+    return replace(t, start=start, end=end, path=t.path[::-1])
 
 
 def _judged(t: Transient, before: Searched | None, after: Searched | None) -> Transient:
@@ -321,7 +323,7 @@ def _kind(
         if frame is None or not frame.searched
     ]
     if missing:
-        return "unknown", f"the frame {' and the one '.join(missing)} has not been searched"
+        return "unknown", f"the frame {' and the one '.join(missing)} has not been searched well"
     if t.snr < CERTAIN_SNR:
         return "unknown", "too faint to be sure that it does not go on"
     return "meteor", "seen in one frame, continued in none"
