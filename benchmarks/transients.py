@@ -1,7 +1,7 @@
 """Transients between consecutive full-size raw frames of simulated nights, against the truth.
 
-The camera: 3856 x 2180 colour pixels, 5'/px; 20 s exposures every 22 s. Skies: several nights of the
-year at La Palma, moonless and moonlit, clear and with thin clouds passing; the sky between two
+The camera: 3856 x 2180 colour pixels, 5'/px; 20 s exposures every 22 s. Skies: several nights of
+the year at La Palma, moonless and moonlit, clear and with thin clouds passing; the sky between two
 frames turns, clouds drift, hot pixels stay. What is searched is what the running system searches:
 the raw exposure and the raw exposure before it.
 
@@ -10,8 +10,8 @@ Each rendered pair of frames is read out several times with fresh noise. What is
 night of 8 h; the rate is given with the limit that holds with 95 % confidence (Poisson).
 
 Recall: meteors, satellites and aircraft are painted on the later frame before it is read out, at
-random places, angles, lengths, speeds and brightness, several a frame and far enough apart. Found is
-one with a streak whose middle lies within 6 px of its true path.
+random places, angles, lengths, speeds and brightness, several a frame and far enough apart. Found
+is one with a streak whose middle lies within 6 px of its true path.
 
 True peak SNR: the light that an event adds to the frame's expected electrons, under a Gaussian as
 wide as a star's image, over the photon, dark, read and quantisation noise under the same Gaussian,
@@ -29,6 +29,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -270,7 +271,7 @@ def main() -> int:
         for k, event in enumerate(events):
             tried[event.kind].append((event.snr, k in found))
         ends += [end_error(s, events[k]) for k, s in found.items() if events[k].snr >= 10]
-        print(f"{start:%F %R} cover {cover}: {len(found)} of {len(events)}, false so far {len(false)}",
+        print(f"{start:%F %R} cover {cover}: {len(found)} of {len(events)}, false: {len(false)}",
               file=sys.stderr, flush=True)  # fmt: skip
     return report(tried, false, ends, pairs, seconds)
 
@@ -285,7 +286,7 @@ def report(
     """Print the tables."""
     every = [one for part in tried.values() for one in part]
     print(f"{'true peak SNR':>14} " + " ".join(f"{kind:>16}" for kind in [*tried, "all"]))
-    for low, high in zip(BINS[:-1], BINS[1:], strict=True):
+    for low, high in pairwise(BINS):
         cells = []
         for part in [*tried.values(), every]:
             hits = [hit for snr, hit in part if low <= snr < high]
@@ -299,8 +300,9 @@ def report(
     print(f"ends off by {np.median(ends):.1f} px in the median (mean of both ends)")
     total = sum(pairs.values())
     limit = {0: 3.0, 1: 4.74, 2: 6.30, 3: 7.75}.get(len(false), 1.2 * len(false) + 5)
+    rate = len(false) / total * NIGHT_FRAMES
     print(
-        f"false: {len(false)} in {total} frames ({dict(pairs)}) = {len(false) / total * NIGHT_FRAMES:.2f}"
+        f"false: {len(false)} in {total} frames ({dict(pairs)}) = {rate:.2f}"
         f" a night of {NIGHT_FRAMES} frames; below {limit / total * NIGHT_FRAMES:.1f} at 95 %"
     )
     for when, s in false[:30]:

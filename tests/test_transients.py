@@ -25,7 +25,7 @@ from tests.lens_nights import CAMERA, LENS, SITE, SLUG, exposure, settings_for
 
 START = datetime(2026, 11, 13, 23, 0, tzinfo=UTC)
 CADENCE_S = 12.0
-ADU = 16000.0
+ADU = 1500.0
 METEOR = ((62.0, 100.0), (50.0, 112.0))
 
 
@@ -70,7 +70,7 @@ def stored(root: Path, brackets: list[Bracket], *, lens: bool = True) -> list[Fr
         folder = lens_folder(root, SLUG)
         folder.mkdir(parents=True)
         content = LensFile(LENS, SLUG, 1, START, SITE, (START,))
-        write_lens(folder / "lens-0001.json", content)
+        write_lens(folder / "0001.json", content)
     return refs
 
 
@@ -108,9 +108,13 @@ def test_streaks_are_found_linked_and_told_apart_in_any_order(
     for k in (1, 2, 3, 4):
         assert ("satellite", k > 1, k < 4) in [one[1:] for one in found[k]]
     kinds = [[one[1] for one in frame] for frame in found]
-    assert kinds == [[], ["satellite"], ["satellite", "meteor"], ["satellite"], ["satellite"]] or (
-        kinds[2] == ["meteor", "satellite"]
-    )
+    assert [sorted(frame) for frame in kinds] == [
+        [],
+        ["satellite"],
+        ["meteor", "satellite"],
+        ["satellite"],
+        ["satellite"],
+    ]
     counts = [f.scalars.get("transients") for f in Archive(root).frames(SLUG, refs[0].night)]
     assert counts == [None, 1.0, 2.0, 1.0, 1.0]
 
@@ -187,12 +191,8 @@ def test_without_a_lens_streaks_are_found_and_linked_by_pixels(tmp_path: Path) -
 
 def test_a_frame_before_that_is_damaged_costs_the_search_only(tmp_path: Path) -> None:
     refs = stored(tmp_path, [painted(k) for k in range(2)])
-    for path in (tmp_path / SLUG / str(refs[0].night) / "raw.zarr" / "raw").rglob("c/0/*"):
-        if path.is_file():
-            path.write_bytes(b"damaged")
-    for path in (tmp_path / SLUG / str(refs[0].night) / "raw.zarr" / "raw" / "c" / "0").rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"damaged")
+    store = tmp_path / SLUG / str(refs[0].night) / "raw.zarr" / "raw"
+    (store / "c.0.0.0.0").write_bytes(b"damaged")
     process_archived_frame(tmp_path, refs[1], settings_for(tmp_path))
     (record,) = records(tmp_path, refs[1:])
     assert record["transients"] == []

@@ -1,4 +1,4 @@
-"""``allsky360 sky now | overlay | solve | calibrate | lens | transients``: the sky, and its lens."""
+"""``allsky360 sky now | overlay | solve | calibrate | lens | transients``: the sky, its lens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Satellites from two-line elements: where they stand, whether the Sun lights them, which one it was.
+"""Satellites from two-line elements: where they stand, whether in sunlight, which one it was.
 
 SGP4 as in Vallado et al. (2006), AIAA 2006-6753 (the ``sgp4`` package), and Skyfield's rotations
 from its TEME frame to the horizon. Elements age: along their path low satellites are a degree or

@@ -1,7 +1,7 @@
 """Streaks in the difference of two frames: candidates for meteors, satellites and aircraft.
 
 The sky turns by less than a few pixels between frames, so whatever stood out in the frame before
-(stars, planets, defects, lamps) is masked with a margin. The rest of the frame before is subtracted.
+(stars, planets, defects, lamps) is masked with a margin. The rest of it is subtracted.
 What remains long, narrow and significant (:mod:`allsky360.sky.streaks_lines`) and looks like no
 cloud's edge and no star that came out from behind one (:mod:`allsky360.sky.streaks_belief`) is a
 streak.
@@ -124,8 +124,7 @@ def find_streaks(
     difference = now.flat - np.float32(ratio) * before.flat
     difference[blocked] = 0.0
     smooth = _blurred(difference, sigma) - _blurred(difference, 4.0 * sigma)
-    # The largest of the cells around: a cell across a skyline shows the ground's lower noise too.
-    noise = cv2.dilate(noise_on_grid(smooth, now.box, ~blocked), np.ones((3, 3)))
+    noise = _noise(smooth, now.box, ~blocked)
     z = np.asarray(starfield.over_noise(smooth, noise, now.box), np.float32)
     z[blocked] = 0.0
     found = find_lines(z, blocked, sigma)
@@ -163,6 +162,17 @@ def find_streaks(
 
 def _blurred(image: Floats, sigma: float) -> Floats:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101))
+
+
+def _noise(smooth: Floats, box: int, seen: Mask) -> Floats:
+    """Noise of the filtered difference on a grid; a fireball's own light must not count as noise.
+
+    The largest of the cells around counts: a cell across a skyline shows the ground's lower noise.
+    """
+    grid = noise_on_grid(smooth, box, seen)
+    if min(grid.shape) >= 5:
+        grid = np.minimum(grid, 2.0 * cv2.medianBlur(grid, 5))
+    return np.asarray(cv2.dilate(grid, np.ones((3, 3))), np.float32)
 
 
 def _static(plane: StreakPlane, sigma: float, drift: float) -> Mask:

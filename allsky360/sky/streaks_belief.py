@@ -3,7 +3,7 @@
 Edges of drifting clouds are long and can be thin, stars that come out from behind them short and
 narrow. Three things tell them from a streak: the width of the mean profile across the line, the
 length beyond what a point of the same brightness shows, and how rough the difference of the frames
-is beside the line, at four times the width of a star. Where it is rough, more significance is asked.
+is beside the line, at four times the width of a star. Where it is rough, more is asked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ Double = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 SIDE_PX, BAND_PX, AROUND_PX = 8, (9, 18), 40
+BRILLIANT = 60.0
+"""Brightest spot, sigmas, that clouds' edges do not reach. A brighter streak may be wider: its core
+saturates, the wings of its image show."""
+
 SHORT_FWHM = 8.0
 WHITE = 0.275
 """Noise under a filter of four widths over that of the finding filter, for white noise."""
@@ -97,11 +101,12 @@ def believed(
     if line.length_px < max(limits.length_fwhm * fwhm, point + fwhm) + 1.5 * trail:
         return False
     low, high = limits.widths
+    high *= max(1.0, math.sqrt(line.peak / BRILLIANT))
     if not low * fwhm <= width_of(line, difference, blocked) <= high * fwhm:
         return False
     rough = roughness_beside(line, difference, noise, sigma)
     return line.peak >= limits.peak * max(1.0, rough / 3.0) and (
-        line.significance >= max(limits.significance, rough**2)
+        line.significance >= max(limits.significance, min(rough**2, 8.0 * rough))
     )
 
 

@@ -211,7 +211,7 @@ def tracks(frames: Sequence[Searched]) -> list[Track]:
 
 
 def _joined(before: Searched, after: Searched, directions: Directions) -> tuple[Searched, Searched]:
-    """Link the best fitting pairs of two consecutive frames; older links between them are undone."""
+    """Link the best fitting pairs of two consecutive frames; older links are undone."""
     old = [replace(t, next=None) for t in before.transients]
     new = [replace(t, previous=None) for t in after.transients]
     fits = sorted(

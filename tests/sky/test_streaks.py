@@ -70,6 +70,15 @@ def test_a_meteor_is_found_where_it_was() -> None:
     assert streak.flashes == 0
 
 
+@pytest.mark.parametrize("sigmas", [300.0, 2500.0, 8000.0])
+def test_a_fireball_that_saturates_is_one_streak(sigmas: float) -> None:
+    ends = np.array([[120.0, 60.0], [250.0, 160.0]])
+    light = drawn(ends, sigmas) + cv2.GaussianBlur(0.3 * drawn(ends, sigmas), (0, 0), 2.5)
+    (streak,) = look(plane(20, light, second=12)).streaks
+    assert streak.length_px == pytest.approx(np.hypot(130, 100), rel=0.12)
+    assert np.hypot(streak.x.mean() - 185, streak.y.mean() - 110) < 5
+
+
 def test_a_long_path_may_bend() -> None:
     x = np.linspace(40, 380, 60)
     points = np.stack([x, 300 - 0.0012 * (x - 210) ** 2], axis=1)  # sagitta 35 px

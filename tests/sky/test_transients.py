@@ -43,7 +43,8 @@ def transient(
     first = START + timedelta(seconds=CADENCE_S * frame)
     times = [first.isoformat(), (first + timedelta(seconds=EXPOSURE_S)).isoformat()]
     return Transient(
-        f"{frame:06d}-{number}", "unknown", "", End(times[0], *points[0]), End(times[1], *points[1]),
+        f"{frame:06d}-{number}", "unknown", "",
+        End(times[0], *points[0]), End(times[1], *points[1]),
         EXPOSURE_S, "at most", False, None, 50.0, 2.5, 9.0, snr, 2.0, 0.1, 1.0, label, None,
         flashes, dark, None, None, tuple(points),
     )  # fmt: skip
