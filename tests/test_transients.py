@@ -23,7 +23,7 @@ from allsky360.sky.catalogue import altaz_of, horizon_vectors
 from allsky360.sky.lens_file import LensFile, write_lens
 from tests.lens_nights import CAMERA, LENS, SITE, SLUG, exposure, settings_for
 
-START = datetime(2026, 11, 13, 23, 0, tzinfo=UTC)
+START = datetime(2026, 11, 13, 20, 0, tzinfo=UTC)
 CADENCE_S = 12.0
 ADU = 1500.0
 METEOR = ((62.0, 100.0), (50.0, 112.0))
