@@ -27,7 +27,7 @@ BRILLIANT = 60.0
 """Brightest spot, sigmas, that clouds' edges do not reach. A brighter streak may be wider: its core
 saturates, the wings of its image show."""
 
-SHORT_FWHM = 8.0
+SHORT_FWHM = 5.0
 WHITE = 0.275
 """Noise under a filter of four widths over that of the finding filter, for white noise."""
 

@@ -25,7 +25,7 @@ SEED_ELONGATION = 2.0
 SEED_LENGTH = 4.0
 """Extent of a seed in widths (sigma) of the filter."""
 
-GROW_SIGMA, LIT_SIGMA = 1.7, 2.0
+GROW_SIGMA, LIT_SIGMA, FAINT_SHARE = 1.9, 2.0, 0.05
 WINDOW_PX, GAP_PX = 9, 20
 SIDE_PX, FIT_PX = 6, 3
 BENDS_FROM_PX = 40
@@ -248,22 +248,27 @@ def _fitted(path: Path, strip: Floats, unseen: Mask, t: Double) -> Path | None:
 
 def _ends(along: Double, inside: Mask, low: int, high: int) -> tuple[int, int]:
     """Grow a piece while the mean of a window beyond its end stands out; gaps may be masked."""
-    high = _end(along, inside, high)
-    low = along.size - 1 - _end(along[::-1], inside[::-1], along.size - 1 - low)
+    piece = along[low : high + 1]
+    # Beside a bright line noise is no continuation: what goes on has a share of its brightness.
+    faintest = FAINT_SHARE * float(np.nanmax(piece, initial=0.0))
+    high = _end(along, inside, high, max(GROW_SIGMA, faintest))
+    low = along.size - 1 - _end(
+        along[::-1], inside[::-1], along.size - 1 - low, max(GROW_SIGMA, faintest)
+    )
     # Draw back to the last pixel that stands out itself.
     with np.errstate(invalid="ignore"):
-        lit = np.flatnonzero(along[low : high + 1] > LIT_SIGMA)
+        lit = np.flatnonzero(along[low : high + 1] > max(LIT_SIGMA, faintest))
     if not lit.size:
         return low, low
     return low + int(lit[0]), low + int(lit[-1])
 
 
-def _end(along: Double, inside: Mask, end: int) -> int:
+def _end(along: Double, inside: Mask, end: int, least: float) -> int:
     last, k = end, end
     while k + WINDOW_PX < along.size and k - last <= GAP_PX and inside[k]:
         window = along[k + 1 : k + 1 + WINDOW_PX]
         seen = window[np.isfinite(window)]
-        if seen.size >= WINDOW_PX // 2 and seen.mean() > GROW_SIGMA:
+        if seen.size >= WINDOW_PX // 2 and seen.mean() > least:
             last = k + WINDOW_PX
         k += WINDOW_PX // 3
     return last
