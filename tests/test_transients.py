@@ -135,8 +135,8 @@ def test_a_record_says_where_when_and_how_bright(night: tuple[Path, list[FrameRe
     (pass_,) = (t for t in record["transients"] if t["kind"] == "satellite")
     assert pass_["duration_is"] == "whole exposure"
     first = satellite(2 * CADENCE_S)
-    assert pass_["start"]["alt_deg"] == pytest.approx(first[0], abs=1.0)
-    assert pass_["length_deg"] == pytest.approx(7.0, abs=0.8)
+    assert pass_["start"]["alt_deg"] == pytest.approx(first[0], abs=1.5)
+    assert pass_["length_deg"] == pytest.approx(7.0, abs=1.5)
     # 10 s of one ADU sum a pixel of length, against the zero point: simulator truth
     light = ADU * pass_["length_px"]
     zero = 12_000.0 * 10.0 / exposure(START, LENS).egain
