@@ -252,8 +252,10 @@ def _ends(along: Double, inside: Mask, low: int, high: int) -> tuple[int, int]:
     # Beside a bright line noise is no continuation: what goes on has a share of its brightness.
     faintest = FAINT_SHARE * float(np.nanmax(piece, initial=0.0))
     high = _end(along, inside, high, max(GROW_SIGMA, faintest))
-    low = along.size - 1 - _end(
-        along[::-1], inside[::-1], along.size - 1 - low, max(GROW_SIGMA, faintest)
+    low = (
+        along.size
+        - 1
+        - _end(along[::-1], inside[::-1], along.size - 1 - low, max(GROW_SIGMA, faintest))
     )
     # Draw back to the last pixel that stands out itself.
     with np.errstate(invalid="ignore"):
