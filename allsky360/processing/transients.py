@@ -131,8 +131,10 @@ def searched_of(record: Mapping[str, Any]) -> Searched:
             found.append(Transient.from_json(item))
         except (KeyError, TypeError, ValueError) as error:
             log.warning("a transient of frame %s cannot be read: %s", record.get("id"), error)
-    whole = isinstance(about, dict) and about.get("searched") is True
-    return Searched(whole and not about.get("disturbed"), tuple(found))
+    if not isinstance(about, dict):
+        return Searched(False, tuple(found))
+    well = about.get("searched") is True and not about.get("disturbed")
+    return Searched(well, tuple(found))
 
 
 def relink_neighbours(writer: ProcessedWriter, index: int, directions: Directions) -> list[int]:
