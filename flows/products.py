@@ -92,12 +92,14 @@ def one_night(
 ) -> list[str]:
     """Grow everything in one pass, then each product alone, then the report; return failures."""
     names = product_names(settings, only)
-    if not only or anew:
+    if not only:
         # most of the work, each picture decoded once; what fails in it is tried again below, alone
         grow(settings, camera, night, anew, return_state=True)
     failed: dict[str, str] = {}
     for name in names:
-        state = cast("State[Any]", make_product(settings, camera, night, name, return_state=True))
+        again = anew and bool(only)  # what grew anew in the pass above must not begin once more
+        made = make_product(settings, camera, night, name, again, return_state=True)
+        state = cast("State[Any]", made)
         if not state.is_completed():
             failed[name] = str(state.message)
     report = write_report(settings, camera, night, failed)

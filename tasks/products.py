@@ -44,7 +44,9 @@ def grow(settings: Settings, camera: str, night: str, anew: bool = False) -> dic
     retries=2,
     retry_delay_seconds=[20, 120],
 )
-def make_product(settings: Settings, camera: str, night: str, product: str) -> dict[str, Any]:
+def make_product(
+    settings: Settings, camera: str, night: str, product: str, anew: bool = False
+) -> dict[str, Any]:
     """Bring one product up to the night's last frame; retried alone.
 
     Returns
@@ -59,7 +61,7 @@ def make_product(settings: Settings, camera: str, night: str, product: str) -> d
     """
     from allsky360.errors import AllskyError
 
-    made = _grow(settings, camera, night, (product,), False)
+    made = _grow(settings, camera, night, (product,), anew)
     if made["failed"]:
         raise AllskyError(f"{product} of {camera} {night} failed: {made['failed'][product]}")
     return made

@@ -32,8 +32,10 @@ class State:
 def calls(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[tuple[Any, ...]]:
     seen: list[tuple[Any, ...]] = []
 
-    def make(_: Settings, camera: str, night: str, product: str, *, return_state: bool) -> State:
-        seen.append(("make", camera, night, product))
+    def make(
+        _: Settings, camera: str, night: str, product: str, anew: bool, *, return_state: bool
+    ) -> State:
+        seen.append(("make", camera, night, product, *([anew] if anew else ())))
         bad = product == "timelapse" and night == "2026-11-13"
         return State(failed(message="no encoder") if bad else completed())
 
@@ -94,8 +96,14 @@ def test_nothing_due_costs_nothing_and_by_hand_the_newest_is_taken(
 
     monkeypatch.setattr(products, "wanted", wanted)
     assert products.nightly_products.fn(camera="cam", anew=True).type.value == "COMPLETED"
-    assert asked == [("cam", "latest")]
-    assert calls[0] == ("grow", "cam", "2026-11-14", True)
+    assert asked == [("cam", "latest")], "the newest night of that camera"
+    assert calls[:2] == [
+        ("grow", "cam", "2026-11-14", True),
+        ("make", "cam", "2026-11-14", "keogram"),
+    ]
+    calls.clear()
+    products.nightly_products.fn(night="latest", products=["keogram"], anew=True)
+    assert calls[0] == ("make", "cam", "2026-11-14", "keogram", True)
 
 
 def test_running_nights_grow_and_a_product_that_is_given_up_is_named(
