@@ -59,7 +59,11 @@ def main() -> None:
         heard: list[float] = []
         try:
             base = f"http://127.0.0.1:{port}"
-            frame = wait_for_frames(base, 3)
+            try:
+                frame = wait_for_frames(base, 3)
+            except SystemExit:
+                print((Path(scratch) / "up.log").read_text()[-3000:])
+                raise
             print("frames come in; watching it quiet", flush=True)
             threading.Thread(target=listen, args=(base, heard), daemon=True).start()
             quiet = time.time(), time.time() + a.quiet
