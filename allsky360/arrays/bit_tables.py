@@ -41,15 +41,3 @@ def place(value: Any) -> Any:
     way round NaN stays, and its index lies far outside the table.
     """
     return (np.float32(value).view(np.int32) - np.int32(_FIRST)) >> np.int32(_SHIFT)
-
-
-def srgb_encoded(light: Doubles) -> Doubles:
-    """Return the sRGB code over 255 of linear light (IEC 61966-2-1)."""
-    bent = 1.055 * light ** (1 / 2.4) - 0.055
-    return np.asarray(np.where(light <= 0.0031308, 12.92 * light, bent))
-
-
-def srgb_decoded(code: Doubles) -> Doubles:
-    """Return the linear light of an sRGB code over 255."""
-    bent = ((code + 0.055) / 1.055) ** 2.4
-    return np.asarray(np.where(code <= 0.04045, code / 12.92, bent))

@@ -11,21 +11,33 @@ from numpy.typing import NDArray
 
 from allsky360.arrays.bands import compiled, in_bands
 from allsky360.arrays.dispatch import body_for
-from allsky360.arrays.generic import grid_positions, interpolated
+from allsky360.arrays.generic import LUMA, grid_positions, interpolated
+from allsky360.arrays.luminance import luminance
+from allsky360.arrays.srgb import encoded
+from allsky360.arrays.tone_curve import LEAST_LUMA, coloured, coloured_generic, encode_generic
 
 Array = Any
 Floats = NDArray[np.float32]
 
 
-def mix_exposures(
-    light: Array, gains: Sequence[float], weights: Array, offset: Array, size: int
+def show_fused(
+    image: Array,
+    gains: Sequence[float],
+    weights: Array,
+    offset: Array,
+    size: int,
+    *,
+    chroma_floor: float,
 ) -> Array:
-    """Return ``c * c`` with ``c = offset + sum(weights_k * min(gains_k * sqrt(light), 1))``.
+    """Show an image with its luminance ``L`` replaced by that of the fused exposures.
+
+    The new luminance is ``c * c`` with ``c = offset + sum(weights_k * min(gains_k * sqrt(L), 1))``
+    held within 0 and 1. Colours keep their ratios but within the gamut, as in the stretch.
 
     Parameters
     ----------
-    light
-        ``(H, W)`` float32; what is negative counts as 0.
+    image
+        ``(H, W, C)`` float32, linear, C 1 or 3; what is negative counts as 0.
     gains
         K gains of the codes.
     weights, offset
@@ -33,43 +45,56 @@ def mix_exposures(
         interpolated between the centres of the blocks.
     size
         Side of a block.
+    chroma_floor
+        New luminance under which colour fades.
 
     Returns
     -------
     Array
-        ``(H, W)`` float32; ``c`` is held within 0 and 1.
+        As the image; sRGB codes over 255, within 0 and 1.
     """
-    body = body_for(light, cpu=_mix_cpu, generic=_mix_generic)
-    return body(light, [float(g) for g in gains], weights, offset, size)
+    body = body_for(image, cpu=_show_cpu, generic=_show_generic)
+    return body(image, [float(g) for g in gains], weights, offset, size, float(chroma_floor))
 
 
-def _mix_generic(
-    light: Array, gains: list[float], weights: Array, offset: Array, size: int
+def _show_generic(
+    image: Array, gains: list[float], weights: Array, offset: Array, size: int, chroma_floor: float
 ) -> Array:
-    xp = array_api_compat.array_namespace(light)
-    zero, one = xp.zeros_like(light), xp.ones_like(light)
-    root = xp.sqrt(xp.maximum(light, zero))
-    code = interpolated(offset, light.shape, size)
+    xp = array_api_compat.array_namespace(image)
+    luma = luminance(image)
+    zero, one = xp.zeros_like(luma), xp.ones_like(luma)
+    root = xp.sqrt(xp.maximum(luma, zero))
+    code = interpolated(offset, luma.shape, size)
     for k, gain in enumerate(gains):
-        weight = interpolated(weights[k, ...], light.shape, size)
+        weight = interpolated(weights[k, ...], luma.shape, size)
         code = code + weight * xp.minimum(gain * root, one)
     code = xp.minimum(xp.maximum(code, zero), one)
-    return code * code
+    light = code * code
+    if image.shape[2] == 1:
+        return encode_generic(light)[..., None]
+    fade = one + (chroma_floor / xp.maximum(light, one * LEAST_LUMA)) ** 2
+    return coloured_generic(image, luma, light, fade)
 
 
-def _mix_cpu(
-    light: Floats, gains: list[float], weights: Floats, offset: Floats, size: int
+def _show_cpu(
+    image: Floats,
+    gains: list[float],
+    weights: Floats,
+    offset: Floats,
+    size: int,
+    chroma_floor: float,
 ) -> Floats:
-    light = np.ascontiguousarray(light, np.float32)
-    h, w = light.shape
+    image = np.ascontiguousarray(image, np.float32)
+    h, w, channels = image.shape
     small = np.concatenate([offset[None], weights]).astype(np.float32)
     below, down = grid_positions(h, size, small.shape[1])
     left, across = grid_positions(w, size, small.shape[2])
     edges = np.searchsorted(left, np.arange(small.shape[2] + 1))
-    out = np.empty((h, w), np.float32)
+    out = np.empty(image.shape, np.float32)
     in_bands(
-        _mix, h, light, np.asarray(gains, np.float32), small, below, down.astype(np.float32),
-        edges, across.astype(np.float32), out,
+        _show_rows, h, image.reshape(h, w * channels), np.asarray(gains, np.float32), small, below,
+        down.astype(np.float32), edges, across.astype(np.float32),
+        tuple(np.float32(k) for k in LUMA), np.float32(chroma_floor), out.reshape(h, w * channels),
     )  # fmt: skip
     return out
 
@@ -97,18 +122,27 @@ def enlarge_row(
 
 
 @compiled
-def _mix(
-    y0: int, y1: int, light: Floats, gains: Floats, small: Floats, below: Any, down: Floats,
-    edges: Any, across: Floats, out: Floats,
+def _show_rows(
+    y0: int, y1: int, image: Floats, gains: Floats, small: Floats, below: Any, down: Floats,
+    edges: Any, across: Floats, luma: Any, chroma_floor: Any, out: Floats,
 ) -> None:  # fmt: skip
-    w = out.shape[1]
-    zero, one = np.float32(0.0), np.float32(1.0)
-    rows = np.empty((2, w), np.float32)
-    root, weight = rows[0], rows[1]
+    w = across.size
+    zero, one, least = np.float32(0.0), np.float32(1.0), np.float32(LEAST_LUMA)
+    rows = np.empty((4, w), np.float32)
+    level, root, weight, code = rows[0], rows[1], rows[2], rows[3]
     for y in range(y0, y1):
-        source, code = light[y], out[y]
+        source, target = image[y], out[y]
+        if source.size == w:
+            for x in range(w):
+                level[x] = source[x]
+        else:
+            for x in range(w):
+                level[x] = (
+                    luma[0] * source[3 * x] + luma[1] * source[3 * x + 1]
+                    + luma[2] * source[3 * x + 2]
+                )  # fmt: skip
         for x in range(w):
-            root[x] = np.sqrt(max(source[x], zero))
+            root[x] = np.sqrt(max(zero, level[x]))
         enlarge_row(small[0], below[y], down[y], edges, across, code)
         for k in range(gains.size):
             enlarge_row(small[k + 1], below[y], down[y], edges, across, weight)
@@ -116,5 +150,18 @@ def _mix(
             for x in range(w):
                 code[x] += weight[x] * min(gain * root[x], one)
         for x in range(w):
-            c = min(max(code[x], zero), one)
+            c = min(max(zero, code[x]), one)
             code[x] = c * c
+        if source.size == w:
+            for x in range(w):
+                target[x] = encoded(code[x])
+            continue
+        for x in range(w):
+            noise = chroma_floor / max(code[x], least)
+            r, g, b = coloured(
+                source[3 * x], source[3 * x + 1], source[3 * x + 2],
+                level[x], code[x], one + noise * noise,
+            )  # fmt: skip
+            target[3 * x], target[3 * x + 1], target[3 * x + 2] = r, g, b
+        for i in range(3 * w):
+            target[i] = encoded(min(max(zero, target[i]), one))

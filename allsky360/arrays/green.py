@@ -51,20 +51,19 @@ def _rows(
     y0: int, y1: int, image: Floats, amount: Any, maximum: bool, keep: bool, luma: Any, out: Floats
 ) -> None:
     zero, one, half, most = np.float32(0), np.float32(1), np.float32(0.5), np.float32(8)
-    share = np.float32(1.0) if maximum else np.float32(0.0)
+    share, back = one if maximum else zero, one if keep else zero
     for y in range(y0, y1):
         source, target = image[y], out[y]
         for x in range(source.shape[0]):
             r, g, b = source[x, 0], source[x, 1], source[x, 2]
             neutral = share * max(r, b) + (one - share) * half * (r + b)
             less = g - amount * max(g - neutral, zero)
-            ratio, rest = one, zero
-            if keep:
-                old = luma[0] * r + luma[1] * less + luma[2] * b
-                new = luma[0] * r + luma[1] * g + luma[2] * b
-                if old > zero and new > zero:
-                    ratio = min(new / old, most)
-                rest = new - old * ratio
+            old = luma[0] * r + luma[1] * less + luma[2] * b
+            new = luma[0] * r + luma[1] * g + luma[2] * b
+            usable = (old > zero) & (new > zero)
+            ratio = min(new / old, most) if usable else one
+            rest = back * (new - old * ratio)
+            ratio = one + back * (ratio - one)
             target[x, 0] = r * ratio + rest
             target[x, 1] = less * ratio + rest
             target[x, 2] = b * ratio + rest

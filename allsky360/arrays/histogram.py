@@ -209,6 +209,8 @@ def _bend_rows(
     masked = known.shape[0] > 0
     # The curves of this row at every tile centre; then between two of them along the row.
     tables = np.empty((columns, knots), np.float32)
+    lines, index = np.empty((5, w), np.float32), np.empty(w, np.int32)
+    old, part, bent, ratio, rest = lines[0], lines[1], lines[2], lines[3], lines[4]
     for y in range(y0, y1):
         at = (np.float32(y) + half) * step + half
         j = min(int(at), rows - 2)
@@ -218,35 +220,43 @@ def _bend_rows(
             for k in range(knots):
                 line[k] = a[k] + t * (b[k] - a[k])
         source, target = image[y], out[y]
+        # Three loops over the row: all but the one that looks up curves are vectorised.
+        if channels == 3:
+            for x in range(w):
+                old[x] = kr * source[3 * x] + kg * source[3 * x + 1] + kb * source[3 * x + 2]
+        else:
+            for x in range(w):
+                old[x] = source[x]
+        for x in range(w):
+            place = min(max(zero, old[x]), one) * scale
+            index[x] = min(np.int32(place), np.int32(knots - 2))
+            part[x] = place - np.float32(index[x])
         for i in range(columns - 1):
             left, right = tables[i], tables[i + 1]
             # Pixels whose centres lie between the centres of framed tiles i and i + 1.
             first = max(0, (2 * i * size - size + 1) // 2) if i else 0
             last = min(w, ((2 * i + 1) * size + 1) // 2)
             for x in range(first, last):
-                if masked and known[y, x] == 0:
+                k, p = index[x], part[x]
+                s = (np.float32(x) + half) * step + half - np.float32(i)
+                a0, b0 = left[k], right[k]
+                a, b = a0 + p * (left[k + 1] - a0), b0 + p * (right[k + 1] - b0)
+                bent[x] = a + s * (b - a)
+        for x in range(w):
+            new = old[x] + amount * (bent[x] - old[x])
+            usable = (old[x] > zero) & (new > zero)
+            ratio[x] = min(max(new / old[x], low), limit) if usable else one
+            rest[x] = new - old[x] * ratio[x]
+        if channels == 3:
+            for x in range(w):
+                target[3 * x] = min(max(zero, source[3 * x] * ratio[x] + rest[x]), one)
+                target[3 * x + 1] = min(max(zero, source[3 * x + 1] * ratio[x] + rest[x]), one)
+                target[3 * x + 2] = min(max(zero, source[3 * x + 2] * ratio[x] + rest[x]), one)
+        else:
+            for x in range(w):
+                target[x] = min(max(zero, source[x] * ratio[x] + rest[x]), one)
+        if masked:
+            for x in range(w):
+                if known[y, x] == 0:
                     for c in range(channels):
                         target[channels * x + c] = source[channels * x + c]
-                    continue
-                r = g = b = source[channels * x]
-                old = r
-                if channels == 3:
-                    g, b = source[3 * x + 1], source[3 * x + 2]
-                    old = kr * r + kg * g + kb * b
-                place = min(max(zero, old), one) * scale
-                k = min(int(place), knots - 2)
-                part = place - np.float32(k)
-                s = (np.float32(x) + half) * step + half - np.float32(i)
-                v = left[k] + part * (left[k + 1] - left[k])
-                v += s * (right[k] + part * (right[k + 1] - right[k]) - v)
-                move = amount * (v - old)
-                new = old + move
-                if channels == 1:
-                    target[x] = min(max(new, zero), one)
-                    continue
-                usable = (old > zero) & (new > zero)
-                ratio = min(max(new / old, low), limit) if usable else one
-                rest = new - old * ratio
-                target[3 * x] = min(max(r * ratio + rest, zero), one)
-                target[3 * x + 1] = min(max(g * ratio + rest, zero), one)
-                target[3 * x + 2] = min(max(b * ratio + rest, zero), one)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from allsky360.arrays.bands import compiled, in_bands
 from allsky360.arrays.dispatch import body_for
 from allsky360.arrays.generic import LUMA
+from allsky360.arrays.srgb import power
 
 Array = Any
 Floats = NDArray[np.float32]
@@ -97,9 +98,6 @@ def _with(
             target[x, 2] = source[x, 2] * ratio + rest
 
 
-_BENDS = 4096
-
-
 def bend_luminance(image: Array, exponent: float) -> Array:
     """Raise luminance to a power, colours scaled with it but kept within 0 and 1.
 
@@ -128,31 +126,30 @@ def _bend_generic(image: Array, exponent: float) -> Array:
 
 
 def _bend_cpu(image: Floats, exponent: float) -> Floats:
+    image = np.ascontiguousarray(image, np.float32)
+    h, w, channels = image.shape
     out = np.empty(image.shape, np.float32)
-    # Gains at evenly spaced fourth roots: they are steep towards black.
-    roots = np.maximum(np.linspace(0.0, 1.0, _BENDS + 1), 1e-6**0.25)
-    table = np.append(roots ** (4.0 * (exponent - 1.0)), 1.0).astype(np.float32)
     luma = tuple(np.float32(k) for k in LUMA)
-    in_bands(_bend, image.shape[0], np.ascontiguousarray(image, np.float32), table, luma, out)
+    rows, results = image.reshape(h, w * channels), out.reshape(h, w * channels)
+    in_bands(_bend, h, rows, channels, np.float32(exponent - 1.0), luma, results)
     return out
 
 
 @compiled
-def _bend(y0: int, y1: int, image: Floats, table: Floats, luma: Any, out: Floats) -> None:
-    one, tiny, size = np.float32(1.0), np.float32(1e-6), np.float32(_BENDS)
+def _bend(
+    y0: int, y1: int, image: Floats, channels: int, exponent: Any, luma: Any, out: Floats
+) -> None:
+    one, tiny = np.float32(1.0), np.float32(1e-6)
     for y in range(y0, y1):
         source, target = image[y], out[y]
-        for x in range(source.shape[0]):
-            if source.shape[1] == 1:
-                level = top = source[x, 0]
-            else:
-                r, g, b = source[x, 0], source[x, 1], source[x, 2]
+        if channels == 1:
+            for x in range(source.size):
+                level = max(tiny, source[x])
+                target[x] = source[x] * min(power(min(level, one), exponent), one / level)
+        else:
+            for x in range(source.size // 3):
+                r, g, b = source[3 * x], source[3 * x + 1], source[3 * x + 2]
                 level = luma[0] * r + luma[1] * g + luma[2] * b
-                top = max(r, max(g, b))
-            position = np.sqrt(np.sqrt(min(max(tiny, level), one))) * size
-            index = int(position)
-            low = table[index]
-            gain = low + (position - np.float32(index)) * (table[index + 1] - low)
-            gain = min(gain, one / max(top, tiny))
-            for c in range(source.shape[1]):
-                target[x, c] = source[x, c] * gain
+                gain = power(min(max(tiny, level), one), exponent)
+                gain = min(gain, one / max(tiny, max(r, max(g, b))))
+                target[3 * x], target[3 * x + 1], target[3 * x + 2] = r * gain, g * gain, b * gain

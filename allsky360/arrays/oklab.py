@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.arrays.bands import compiled, in_bands
-from allsky360.arrays.bit_tables import LEAST, bit_table, place, srgb_decoded, srgb_encoded
 from allsky360.arrays.dispatch import body_for
+from allsky360.arrays.srgb import cube_root, decoded, encoded
 
 Array = Any
 Floats = NDArray[np.float32]
@@ -73,54 +73,30 @@ def _generic(image: Array, factor: float) -> Array:
     return xp.where(out <= 0.0031308, 12.92 * out, 1.055 * out ** (1.0 / 2.4) - 0.055)
 
 
-_DECODE, _ENCODE = bit_table(srgb_decoded), bit_table(srgb_encoded)
-
-
 def _cpu(image: Floats, factor: float) -> Floats:
     out = np.empty(image.shape, np.float32)
     # Tuples, not arrays: the compiler keeps them in registers.
     numbers = [np.float32(v) for m in (TO_LMS, TO_RGB) for row in m for v in row]
     numbers += [np.float32(v) for v in LIGHTNESS]
     image = np.ascontiguousarray(image, np.float32)
-    tables = (_DECODE, _ENCODE)
-    in_bands(_scale, image.shape[0], image, np.float32(factor), tuple(numbers), tables, out)
+    in_bands(_scale, image.shape[0], image, np.float32(factor), tuple(numbers), out)
     return out
 
 
 @compiled
-def _cube_root(x: Any) -> Any:
-    """Cube root of a number that is not negative: a third of its bits, then one Halley step.
-
-    A table is too coarse here: the way back to RGB subtracts numbers four times as large.
-    """
-    bits = np.float32(x).view(np.int32)
-    y = np.int32(bits // np.int32(3) + np.int32(709921077)).view(np.float32)
-    cube, two = y * y * y, np.float32(2.0)
-    return y * (cube + two * x) / (two * cube + x + np.float32(1e-20))
-
-
-@compiled
-def _scale(y0: int, y1: int, image: Floats, factor: Any, m: Any, tables: Any, out: Floats) -> None:
-    decode, encode = tables
-    one, least = np.float32(1.0), np.float32(LEAST)
-    almost = np.float32(1.0 - 1e-6)
+def _scale(y0: int, y1: int, image: Floats, factor: Any, m: Any, out: Floats) -> None:
+    zero, one, least = np.float32(0.0), np.float32(1.0), np.float32(1e-9)
     width = image.shape[1]
-    # Three loops over a row: those without a table in them are vectorised.
-    # Rows of one buffer each, so that the compiler need not fear that they overlap.
-    light, places = np.empty((3, width), np.float32), np.empty((3, width), np.int32)
-    red, green, blue = light[0], light[1], light[2]
-    i, j, k = places[0], places[1], places[2]
+    # Three loops over a row: those of one number each are vectorised whatever stands in them.
     for y in range(y0, y1):
-        source, target = image[y], out[y]
+        source, target = image[y].reshape(-1), out[y].reshape(-1)
+        for i in range(3 * width):
+            target[i] = decoded(min(max(zero, source[i]), one))
         for x in range(width):
-            red[x] = decode[place(min(max(least, source[x, 0]), one))]
-            green[x] = decode[place(min(max(least, source[x, 1]), one))]
-            blue[x] = decode[place(min(max(least, source[x, 2]), one))]
-        for x in range(width):
-            r, g, b = red[x], green[x], blue[x]
-            u = _cube_root(m[0] * r + m[1] * g + m[2] * b)
-            v = _cube_root(m[3] * r + m[4] * g + m[5] * b)
-            w = _cube_root(m[6] * r + m[7] * g + m[8] * b)
+            r, g, b = target[3 * x], target[3 * x + 1], target[3 * x + 2]
+            u = cube_root(m[0] * r + m[1] * g + m[2] * b)
+            v = cube_root(m[3] * r + m[4] * g + m[5] * b)
+            w = cube_root(m[6] * r + m[7] * g + m[8] * b)
             level = m[18] * u + m[19] * v + m[20] * w
             u = level + factor * (u - level)
             v = level + factor * (v - level)
@@ -130,14 +106,12 @@ def _scale(y0: int, y1: int, image: Floats, factor: Any, m: Any, tables: Any, ou
             dr = m[9] * u + m[10] * v + m[11] * w - grey
             dg = m[12] * u + m[13] * v + m[14] * w - grey
             db = m[15] * u + m[16] * v + m[17] * w - grey
-            up, low = max(dr, max(dg, db)), min(dr, min(dg, db))
+            up, low = max(dr, max(dg, db)), max(-dr, max(-dg, -db))
             # What leaves the gamut at either end is drawn back towards grey.
-            weak = max(one, up / (one - min(grey, almost)))
-            share = one / max(weak, -low / max(grey, least))
-            i[x] = place(min(max(least, grey + share * dr), one))
-            j[x] = place(min(max(least, grey + share * dg), one))
-            k[x] = place(min(max(least, grey + share * db), one))
-        for x in range(width):
-            target[x, 0] = encode[i[x]]
-            target[x, 1] = encode[j[x]]
-            target[x, 2] = encode[k[x]]
+            share = min((one - grey) / max(least, up), grey / max(least, low))
+            share = min(max(zero, share), one)
+            target[3 * x] = grey + share * dr
+            target[3 * x + 1] = grey + share * dg
+            target[3 * x + 2] = grey + share * db
+        for i in range(3 * width):
+            target[i] = encoded(min(max(zero, target[i]), one))

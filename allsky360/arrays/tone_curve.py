@@ -1,6 +1,6 @@
 """The per-pixel passes of the display branch: balance, luminance curve, quantisation.
 
-Tables are indexed by the square root of a value between 0 and 1, which spends their entries on the
+Curves are sampled at the square roots of values between 0 and 1, which spends their entries on the
 dark tones.
 """
 
@@ -14,20 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.arrays.bands import compiled, in_bands
-from allsky360.arrays.bit_tables import LEAST, bit_table, place, srgb_encoded
+from allsky360.arrays.bit_tables import LEAST, bit_table, place
 from allsky360.arrays.dispatch import body_for
 from allsky360.arrays.generic import LUMA, on_device_of
+from allsky360.arrays.srgb import LINEAR_LIGHT, SLOPE, encoded
 
 Array = Any
 Floats = NDArray[np.float32]
 
-_CODES = 4096
-
-
-_SRGB = srgb_encoded(np.linspace(0.0, 1.0, _CODES) ** 2).astype(np.float32)
-"""Codes of evenly spaced square roots of light: what the array-API body interpolates in."""
-
-_SRGB_BY_BITS = bit_table(srgb_encoded)
+LEAST_LUMA = 1e-20
+"""Luminance under which there is none."""
 
 
 def balance(
@@ -113,16 +109,29 @@ def _curve_generic(
     one, zero = xp.ones_like(luma), xp.zeros_like(luma)
     light = _look_up(xp.minimum(xp.maximum(luma * (1.0 / (white - black)), zero), one), curve)
     if v.shape[2] == 1:
-        return _look_up(light, _SRGB)[..., None]
-    positive = xp.maximum(luma, one * 1e-20)
-    strength = positive**2 / (positive**2 + chroma_floor**2 + 1e-30)
-    d = v / positive[..., None] - 1.0
+        return encode_generic(light)[..., None]
+    positive = xp.maximum(luma, one * LEAST_LUMA)
+    return coloured_generic(v, luma, light, one + (chroma_floor / positive) ** 2)
+
+
+def coloured_generic(v: Array, luma: Array, light: Array, fade: Array) -> Array:
+    """As :func:`coloured`, for whole images, then encoded."""
+    xp = _xp(v)
+    one = xp.ones_like(luma)
+    d = v / xp.maximum(luma, one * LEAST_LUMA)[..., None] - 1.0
     up, low = xp.max(d, axis=-1), xp.min(d, axis=-1)
     room = (1.0 / xp.maximum(light, one * 1e-6) - 1.0) / xp.maximum(up, one * 1e-6)
-    strength = xp.minimum(xp.minimum(strength, room), 1.0 / xp.maximum(-low, one * 1e-6))
+    strength = xp.minimum(xp.minimum(1.0 / fade, room), 1.0 / xp.maximum(-low, one * 1e-6))
+    strength = xp.where(luma > 0.0, strength, xp.zeros_like(luma))
     out = light[..., None] * (1.0 + strength[..., None] * d)
-    out = xp.minimum(xp.maximum(out, xp.zeros_like(out)), xp.ones_like(out))
-    return _look_up(out, _SRGB)
+    return encode_generic(xp.minimum(xp.maximum(out, xp.zeros_like(out)), xp.ones_like(out)))
+
+
+def encode_generic(light: Array) -> Array:
+    """Return sRGB codes over 255 of linear light, 0 to 1."""
+    xp = _xp(light)
+    bent = 1.055 * xp.maximum(light, xp.full_like(light, LINEAR_LIGHT)) ** (1 / 2.4) - 0.055
+    return xp.where(light <= LINEAR_LIGHT, SLOPE * light, bent)
 
 
 def _look_up(y: Array, table: Floats) -> Array:
@@ -196,32 +205,42 @@ def _curve_cpu(
     table = bit_table(lambda x: np.interp(np.sqrt(x), grid, curve))
     image = np.ascontiguousarray(image, np.float32)
     if image.shape[2] == 1:
-        in_bands(_curve_mono, image.shape[0], image, *scale, table, _SRGB_BY_BITS, out)
+        in_bands(_curve_mono, image.shape[0], image, *scale, table, out)
         return out
     luma = tuple(np.float32(v) for v in LUMA)
     floor = np.float32(chroma_floor)
-    in_bands(_curve_rgb, image.shape[0], image, *scale, table, _SRGB_BY_BITS, floor, luma, out)
+    in_bands(_curve_rgb, image.shape[0], image, *scale, table, floor, luma, out)
     return out
 
 
 @compiled
 def _curve_mono(
-    y0: int,
-    y1: int,
-    image: Floats,
-    inverse: float,
-    black: float,
-    curve: Floats,
-    srgb: Floats,
-    out: Floats,
+    y0: int, y1: int, image: Floats, inverse: float, black: float, curve: Floats, out: Floats
 ) -> None:
-    least, one = np.float32(LEAST), np.float32(1.0)
+    least, zero, one = np.float32(LEAST), np.float32(0.0), np.float32(1.0)
     for y in range(y0, y1):
-        source, target = image[y], out[y]
-        for x in range(source.shape[0]):
-            value = min(max(least, (source[x, 0] - black) * inverse), one)
-            light = curve[place(value)]
-            target[x, 0] = srgb[place(min(max(least, light), one))]
+        source, target = image[y].reshape(-1), out[y].reshape(-1)
+        for x in range(source.size):
+            target[x] = curve[place(min(max(least, (source[x] - black) * inverse), one))]
+        for x in range(source.size):
+            target[x] = encoded(min(max(zero, target[x]), one))
+
+
+@compiled
+def coloured(r: Any, g: Any, b: Any, luma: Any, light: Any, fade: Any) -> Any:
+    """Give ``light`` the colour of ``(r, g, b)``, whose luminance is ``luma``.
+
+    Colour is divided by ``fade``, 1 or more, or by what keeps the result within 0 and 1. Where
+    there is no luminance there is no colour.
+    """
+    one = np.float32(1.0)
+    part = one / max(luma, np.float32(LEAST_LUMA))
+    dr, dg, db = r * part - one, g * part - one, b * part - one
+    up, down = max(dr, max(dg, db)), max(-dr, max(-dg, -db))
+    # The strongest of: noise, the lower and the upper end of the gamut.
+    weak = max(max(fade, down), light * up / (one - min(light, np.float32(1.0 - 1e-6))))
+    k = light / weak if luma > np.float32(0.0) else np.float32(0.0)
+    return light + k * dr, light + k * dg, light + k * db
 
 
 @compiled
@@ -232,45 +251,33 @@ def _curve_rgb(
     inverse: float,
     black: float,
     curve: Floats,
-    srgb: Floats,
     chroma_floor: float,
     luma: tuple[float, float, float],
     out: Floats,
 ) -> None:
-    one = np.float32(1.0)
-    least, almost = np.float32(LEAST), np.float32(1.0 - 1e-6)
-    floor2 = chroma_floor * chroma_floor
+    zero, one = np.float32(0.0), np.float32(1.0)
+    least, least_luma = np.float32(LEAST), np.float32(LEAST_LUMA)
     width = image.shape[1]
-    # Four loops over a row: those without a table in them are vectorised. Rows of one buffer each,
-    # so that the compiler need not fear that they overlap.
-    values, places = np.empty((5, width), np.float32), np.empty((4, width), np.int32)
-    level, light, r, g, b = values[0], values[1], values[2], values[3], values[4]
-    index, red, green, blue = places[0], places[1], places[2], places[3]
+    # Four loops over a row: all but the one with a table in it are vectorised.
+    values, index = np.empty((2, width), np.float32), np.empty(width, np.int32)
+    level, light = values[0], values[1]
     for y in range(y0, y1):
-        source, target = image[y], out[y]
+        source, target = image[y].reshape(-1), out[y].reshape(-1)
         for x in range(width):
-            r[x] = source[x, 0] - black
-            g[x] = source[x, 1] - black
-            b[x] = source[x, 2] - black
-            level[x] = luma[0] * r[x] + luma[1] * g[x] + luma[2] * b[x]
+            v = luma[0] * source[3 * x] + luma[1] * source[3 * x + 1] + luma[2] * source[3 * x + 2]
+            level[x] = v - black
             index[x] = place(min(max(least, level[x] * inverse), one))
         for x in range(width):
             light[x] = curve[index[x]]
         for x in range(width):
-            part = one / max(level[x], np.float32(1e-20))
-            dr, dg, db = r[x] * part - one, g[x] * part - one, b[x] * part - one
-            up, low = max(dr, max(dg, db)), min(dr, min(dg, db))
-            # The strongest of: noise, the upper and the lower end of the gamut.
-            weak = max(one + floor2 * part * part, -low)
-            weak = max(weak, light[x] * up / (one - min(light[x], almost)))
-            k = light[x] / weak
-            red[x] = place(min(max(least, light[x] + k * dr), one))
-            green[x] = place(min(max(least, light[x] + k * dg), one))
-            blue[x] = place(min(max(least, light[x] + k * db), one))
-        for x in range(width):
-            target[x, 0] = srgb[red[x]]
-            target[x, 1] = srgb[green[x]]
-            target[x, 2] = srgb[blue[x]]
+            noise = chroma_floor / max(level[x], least_luma)
+            r, g, b = coloured(
+                source[3 * x] - black, source[3 * x + 1] - black, source[3 * x + 2] - black,
+                level[x], light[x], one + noise * noise,
+            )  # fmt: skip
+            target[3 * x], target[3 * x + 1], target[3 * x + 2] = r, g, b
+        for i in range(3 * width):
+            target[i] = encoded(min(max(zero, target[i]), one))
 
 
 def _quantise_cpu(image: Floats) -> NDArray[np.uint8]:

@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from allsky360.arrays import Array, Backend, namespace, to_device
-from allsky360.arrays.bit_tables import srgb_decoded
 from allsky360.arrays.pedestal import above, replace_pixels
+from allsky360.arrays.srgb import decode as srgb_decoded
 from allsky360.errors import AllskyError
 from allsky360.imaging.master import Master, MasterMismatch, Masters
 from allsky360.imaging.match import Pedestal, pedestal_for

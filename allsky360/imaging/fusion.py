@@ -38,11 +38,10 @@ from allsky360.arrays import (
     pyramid_down,
     pyramid_up,
 )
-from allsky360.arrays.bit_tables import srgb_decoded
 from allsky360.arrays.blocks import masked_blocks
-from allsky360.arrays.fusing import mix_exposures
-from allsky360.arrays.luminance import luminance, with_luminance
-from allsky360.arrays.tone_curve import apply_curve
+from allsky360.arrays.fusing import show_fused
+from allsky360.arrays.luminance import luminance
+from allsky360.arrays.srgb import decode as srgb_decoded
 from allsky360.imaging.filters.extend import extend_outward
 
 VERSION = 1
@@ -55,8 +54,6 @@ BEST, SPREAD = 0.5, 0.2
 
 SMALLEST = 2
 """Sides at which pyramids end, pixels."""
-
-_LINE = np.linspace(0.0, 1.0, 1024, dtype=np.float32) ** 2
 
 
 def fuse(
@@ -111,9 +108,8 @@ def fuse_exposures(
     """Fuse exposures of given gains on the square root of luminance; else as :func:`fuse`."""
     if not 0.0 <= contrast <= 2.0:
         raise ValueError(f"contrast must lie between 0.0 and 2.0, got {contrast}")
-    luma = luminance(linear)
-    means, share = masked_blocks(luma[..., None], mask, BLOCK)
-    small = means[..., 0]
+    means, share = masked_blocks(linear, mask, BLOCK)
+    small = luminance(means)
     if mask is not None:
         small = extend_outward(small, share > 0)
     xp = namespace(small)
@@ -122,9 +118,7 @@ def fuse_exposures(
     weights = _normalised([_exposed(c) * _power(_contrast(c), contrast) for c in codes])
     fused = _blend(codes, weights, _levels(root.shape))
     offset = fused - sum(w * c for w, c in zip(weights, codes, strict=True))
-    new = mix_exposures(luma, gains, xp.stack(weights), offset, BLOCK)
-    shown = with_luminance(linear, luma, new, limit=1e3)
-    return apply_curve(shown, white=1.0, black=0.0, curve=_LINE, chroma_floor=chroma_floor)
+    return show_fused(linear, gains, xp.stack(weights), offset, BLOCK, chroma_floor=chroma_floor)
 
 
 def gains_of(background: float, brightest_ev: float, step_ev: float, exposures: int) -> list[float]:

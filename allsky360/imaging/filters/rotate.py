@@ -14,7 +14,7 @@ Positive angles turn counterclockwise as seen in the picture.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ Floats = NDArray[np.float32]
 
 LOBES = 4
 
-STRIP = 64
+STRIP = 256
 """Columns turned at a time, for the cache's sake."""
 
 
@@ -111,8 +111,8 @@ def _turn_cpu(image: Array, matrix: Affine, interpolation: str) -> Array:
     back = invert(matrix)
     if interpolation == "bilinear":
         out = np.empty(image.shape, np.float32)
-        source = np.ascontiguousarray(image, np.float32).reshape(h, w * channels)
-        in_bands(_bilinear, h, source, back, channels, out.reshape(h, w * channels))
+        source = np.ascontiguousarray(image, np.float32).reshape(-1)
+        in_bands(_bilinear, h, source, (h, w), back, channels, out.reshape(h, w * channels))
         return out
     import cv2
 
@@ -123,37 +123,103 @@ def _turn_cpu(image: Array, matrix: Affine, interpolation: str) -> Array:
 
 
 @compiled
-def _bilinear(y0: int, y1: int, image: Floats, back: Affine, channels: int, out: Floats) -> None:
-    h, w = image.shape[0], image.shape[1] // channels
-    # In narrow strips: a whole turned row would touch a page of memory for every few pixels.
+def _bilinear(
+    y0: int, y1: int, image: Floats, shape: Shape, back: Affine, channels: int, out: Floats
+) -> None:
+    h, w = shape
+    dx, dy = back[0, 0], back[1, 0]
+    places, shares = np.empty(STRIP, np.int32), np.empty((2, STRIP), np.float32)
+    # In strips: a whole turned row would touch a page of memory for every few pixels.
     for strip in range(0, w, STRIP):
+        n = min(STRIP, w - strip)
         for y in range(y0, y1):
-            target = out[y]
-            for x in range(strip, min(w, strip + STRIP)):
-                sx = back[0, 0] * x + back[0, 1] * y + back[0, 2]
-                sy = back[1, 0] * x + back[1, 1] * y + back[1, 2]
-                left, top = int(np.floor(sx)), int(np.floor(sy))
-                fx, fy = np.float32(sx - left), np.float32(sy - top)
-                at = x * channels
-                if 0 <= left < w - 1 and 0 <= top < h - 1:
-                    upper, lower = image[top], image[top + 1]
-                    k = left * channels
-                    for c in range(channels):
-                        a = upper[k + c] + fx * (upper[k + channels + c] - upper[k + c])
-                        b = lower[k + c] + fx * (lower[k + channels + c] - lower[k + c])
-                        target[at + c] = a + fy * (b - a)
-                else:
-                    for c in range(channels):
-                        target[at + c] = np.float32(0.0)
-                    for j in range(2):
-                        for i in range(2):
-                            row, column = top + j, left + i
-                            if 0 <= row < h and 0 <= column < w:
-                                share = (fx if i else np.float32(1.0) - fx) * (
-                                    fy if j else np.float32(1.0) - fy
-                                )
-                                for c in range(channels):
-                                    target[at + c] += share * image[row, column * channels + c]
+            x_0 = dx * strip + back[0, 1] * y + back[0, 2]
+            y_0 = dy * strip + back[1, 1] * y + back[1, 2]
+            target = out[y, strip * channels : (strip + n) * channels]
+            first, last = _within(x_0, dx, -1.0, w, 0, n)
+            first, last = _within(y_0, dy, -1.0, h, first, last)
+            begin, end = last, last
+            if channels == 3:
+                # A margin to the edge, so that rounding does no harm.
+                begin, end = _within(x_0, dx, 1.0, w - 3.0, first, last)
+                begin, end = _within(y_0, dy, 1.0, h - 3.0, begin, end)
+                _places(x_0, y_0, dx, dy, w, begin, end, places, shares)
+                _mix_colours(image, w, begin, end, places, shares, target)
+            target[: first * channels] = np.float32(0.0)
+            target[last * channels :] = np.float32(0.0)
+            _mix_edge(image, shape, channels, x_0, y_0, dx, dy, first, begin, target)
+            _mix_edge(image, shape, channels, x_0, y_0, dx, dy, end, last, target)
+
+
+@compiled
+def _within(
+    start: float, step: float, low: float, high: float, first: int, last: int
+) -> tuple[int, int]:
+    """Return the part of ``first … last`` whose ``start + step * i`` lies from low up to high."""
+    if abs(step) < 1e-12:
+        return (first, last) if low <= start < high else (last, last)
+    a, b = (low - start) / step, (high - start) / step
+    begin = min(max(first, int(np.ceil(min(a, b)))), last)
+    return begin, max(begin, min(last, int(np.floor(max(a, b))) + 1))
+
+
+@compiled
+def _places(
+    x_0: float, y_0: float, dx: float, dy: float, w: int, begin: int, end: int,
+    places: Any, shares: Floats,
+) -> None:  # fmt: skip
+    across, down = shares[0], shares[1]
+    for i in range(begin, end):
+        sx, sy = x_0 + dx * i, y_0 + dy * i
+        left, top = np.int32(sx), np.int32(sy)
+        across[i], down[i] = np.float32(sx - left), np.float32(sy - top)
+        places[i] = np.int32(3) * (top * np.int32(w) + left)
+
+
+@compiled
+def _mix_colours(
+    image: Floats, w: int, begin: int, end: int, places: Any, shares: Floats, target: Floats
+) -> None:
+    """Mix 2 x 2 pixels of three colours that all lie inside."""
+    across, down = shares[0], shares[1]
+    # Unsigned: the compiler need not ask whether a place is negative.
+    row, pixel = np.uint64(3 * w), np.uint64(3)
+    for i in range(begin, end):
+        k, fx, fy = np.uint64(places[i]), across[i], down[i]
+        j, at = k + row, np.uint64(3 * i)
+        for c in range(np.uint64(3)):
+            a, b = image[k + c], image[k + c + pixel]
+            d, e = image[j + c], image[j + c + pixel]
+            a += fx * (b - a)
+            target[at + c] = a + fy * (d + fx * (e - d) - a)
+
+
+@compiled
+def _mix_edge(
+    image: Floats, shape: Shape, channels: int, x_0: float, y_0: float, dx: float, dy: float,
+    first: int, last: int, target: Floats,
+) -> None:  # fmt: skip
+    """Mix pixels of which some may lie outside."""
+    for i in range(first, last):
+        sx, sy = x_0 + dx * i, y_0 + dy * i
+        left, top = int(np.floor(sx)), int(np.floor(sy))
+        fx, fy = np.float32(sx - left), np.float32(sy - top)
+        for c in range(channels):
+            a = _value(image, top, left, c, shape, channels)
+            b = _value(image, top, left + 1, c, shape, channels)
+            a += fx * (b - a)
+            d = _value(image, top + 1, left, c, shape, channels)
+            b = _value(image, top + 1, left + 1, c, shape, channels)
+            d += fx * (b - d)
+            target[i * channels + c] = a + fy * (d - a)
+
+
+@compiled
+def _value(image: Floats, row: int, column: int, c: int, shape: Shape, channels: int) -> Any:
+    """One number of the image; 0 outside."""
+    if 0 <= row < shape[0] and 0 <= column < shape[1]:
+        return image[(row * shape[1] + column) * channels + c]
+    return np.float32(0.0)
 
 
 def _turn_generic(image: Array, matrix: Affine, interpolation: str) -> Array:

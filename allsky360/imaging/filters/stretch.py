@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.arrays import Array, block_mean, namespace, to_host
-from allsky360.arrays.bit_tables import srgb_decoded
+from allsky360.arrays.srgb import decode as srgb_decoded
 from allsky360.arrays.tone_curve import apply_curve
 from allsky360.imaging.filters.filter import Conditions, Filter, State
 from allsky360.imaging.scene import luminance_of
