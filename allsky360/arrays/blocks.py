@@ -49,7 +49,7 @@ def masked_blocks(image: Array, mask: Array | None, size: int) -> tuple[Array, A
         raise ValueError(f"the mask is {tuple(mask.shape)}, the image {tuple(image.shape[:2])}")
     if isinstance(mask, np.ndarray):
         mask = on_device_of(image, mask, "bool")
-    means: tuple[Array, Array] = body_for(image, cpu=_blocks_cpu, generic=_blocks_generic)(
+    means: tuple[Array, Array] = body_for(image, cpu=blocks_cpu, generic=_blocks_generic)(
         image, mask, size
     )
     return means
@@ -188,7 +188,7 @@ def _flags(mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
     return np.ascontiguousarray(mask, np.bool_).view(np.uint8)
 
 
-def _blocks_cpu(image: Floats, mask: NDArray[np.bool_] | None, size: int) -> tuple[Floats, Floats]:
+def blocks_cpu(image: Floats, mask: NDArray[np.bool_] | None, size: int) -> tuple[Floats, Floats]:
     h, w, channels = image.shape
     rows, columns = -(-h // size), -(-w // size)
     flat = np.ascontiguousarray(image, np.float32).reshape(h, w * channels)

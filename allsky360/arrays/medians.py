@@ -22,6 +22,8 @@ Floats = NDArray[np.float32]
 
 COLOURED = 0.10
 """Share of a channel's excess that a star shows in every other channel; a defect does not."""
+RUN = 256
+"""Numbers of a row that are passed over together where none of them stands out."""
 HALF_COLOURED = 0.5
 """A defect shows less than this share of its excess in both other channels."""
 
@@ -343,7 +345,7 @@ def _repair_rows(
         marks[:] = 1
         inner, left, right = row[jump : n - jump], row[: n - 2 * jump], row[2 * jump :]
         above, below, room = up[jump : n - jump], down[jump : n - jump], near[jump : n - jump]
-        marked, found = marks[jump : n - jump], np.uint8(0)
+        marked = marks[jump : n - jump]
         # Without branches, so that it vectorises; almost no pixel is left after it.
         for k in range(inner.size):
             v = inner[k]
@@ -352,16 +354,20 @@ def _repair_rows(
             marked[k] = np.uint8(v > high) | np.uint8(v < low)
         for k in range(n):
             target[k] = row[k]
-            found |= marks[k]
-        if not found:
-            continue
-        for k in range(n):
-            if marks[k]:
-                c = k % channels
-                target[k] = _judged(
-                    image, y, k // channels, c, reach, sigmas, read_var[c], shot[c], keep_stars,
-                    window,
-                )  # fmt: skip
+        for first in range(0, n, RUN):
+            some = marks[first : min(n, first + RUN)]
+            found = np.uint8(0)
+            for k in range(some.size):
+                found |= some[k]
+            if not found:
+                continue
+            for k in range(first, first + some.size):
+                if marks[k]:
+                    c = k % channels
+                    target[k] = _judged(
+                        image, y, k // channels, c, reach, sigmas, read_var[c], shot[c],
+                        keep_stars, window,
+                    )  # fmt: skip
 
 
 @compiled

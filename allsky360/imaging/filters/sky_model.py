@@ -64,6 +64,11 @@ class Blocks:
         """``(h, w)`` Rec. 709 luminance; mono is its own."""
         return luminance_of(self.means)
 
+    def every(self, step: int) -> Blocks:
+        """Return every ``step``-th block of every ``step``-th row."""
+        some = np.s_[::step, ::step]
+        return Blocks(self.means[some], self.sky[some], self.x[some], self.y[some])
+
 
 def reduce_sky(image: Array, mask: Array | None) -> Blocks:
     """Reduce a linear frame; one small download.
