@@ -1,7 +1,8 @@
 """Milliseconds, copies, bytes and ratios of every filter, and of the whole default night chain.
 
-One *copy* is the time to copy the float32 RGB frame once into an existing buffer, measured in the
-same run: the ratio says how many passes over memory a filter is worth, whatever the machine. The
+One *copy* is the time to copy the float32 RGB frame once into an existing buffer, measured before
+every run of a filter: the ratio says how many passes over memory a filter is worth, whatever the
+machine, and whatever else it does. The
 references (OpenCV, scikit-image, scipy, colour-demosaicing) run in the same process on the same
 pixels; those that are not installed are left out and named. ``--backend cupy`` times the GPU.
 
@@ -15,6 +16,7 @@ import json
 import platform
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from allsky360.imaging.pipeline import develop
 from allsky360.model import Bracket
 from benchmarks import references
 from benchmarks.scenes import bracket_of, linear_of
-from benchmarks.timing import best, device_name
+from benchmarks.timing import best, best_beside, device_name
 
 PREDECESSOR_S = {
     "acdnr": 20.1,
@@ -76,7 +78,7 @@ def measure(name: str, seconds: float, copy_s: float, frame_bytes: int) -> Row:
     return Row(name, 1000 * seconds, copies, rate, times, "", None, good)
 
 
-def filter_rows(linear: Array, copy_s: float, runs: int, backend: str) -> list[Row]:
+def filter_rows(linear: Array, copy: Callable[[], object], runs: int, backend: str) -> list[Row]:
     """Time every registered filter with its default settings on one frame."""
     display = stretch(linear)
     given: dict[str, Any] = {
@@ -97,7 +99,8 @@ def filter_rows(linear: Array, copy_s: float, runs: int, backend: str) -> list[R
                 needs["state"] = chosen.measure(image, **own, **needs)
             return chosen.run(image, **keywords, **needs)
 
-        row = measure(name, best(run, runs, backend), copy_s, image.nbytes)
+        seconds, copy_s = best_beside(run, copy, runs, backend)
+        row = measure(name, seconds, copy_s, image.nbytes)
         reference = references.FILTERS.get(name) if backend == "numpy" else None
         if reference is not None:
             label, make = reference
@@ -199,7 +202,7 @@ def main() -> int:
     print(f"peak memory of the process, interpreter and libraries included: {chain_peak:.2f} GiB")
     if not options.chain_only:
         linear = to_device(linear_of(height, width), options.backend)
-        rows += filter_rows(linear, copy_s, options.runs, options.backend)
+        rows += filter_rows(linear, copy, options.runs, options.backend)
         for name in references.MISSING:
             print(f"not installed, so not compared: {name}")
     if options.json:

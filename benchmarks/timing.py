@@ -6,17 +6,32 @@ import time
 from collections.abc import Callable
 
 
-def best(action: Callable[[], object], runs: int, backend: str = "numpy") -> float:
+def best(
+    action: Callable[[], object], runs: int, backend: str = "numpy", *, warm: bool = True
+) -> float:
     """Shortest of several runs in seconds, after one that compiles and warms up."""
-    action()
+    if warm:
+        action()
     wait(backend)
     seconds = []
-    for _ in range(runs):
+    for _ in range(max(runs, 1)):
         begin = time.perf_counter()
         action()
         wait(backend)
         seconds.append(time.perf_counter() - begin)
     return min(seconds)
+
+
+def best_beside(
+    action: Callable[[], object], beside: Callable[[], object], runs: int, backend: str = "numpy"
+) -> tuple[float, float]:
+    """Shortest run of each of two actions by turns, so that both see the same machine; seconds."""
+    action()
+    times = [
+        (best(beside, 0, backend, warm=False), best(action, 0, backend, warm=False))
+        for _ in range(runs)
+    ]
+    return min(t for _, t in times), min(t for t, _ in times)
 
 
 def wait(backend: str) -> None:

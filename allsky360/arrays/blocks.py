@@ -189,6 +189,7 @@ def _flags(mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
 
 
 def blocks_cpu(image: Floats, mask: NDArray[np.bool_] | None, size: int) -> tuple[Floats, Floats]:
+    """As :func:`masked_blocks`."""
     h, w, channels = image.shape
     rows, columns = -(-h // size), -(-w // size)
     flat = np.ascontiguousarray(image, np.float32).reshape(h, w * channels)

@@ -19,13 +19,15 @@ from allsky360.arrays.tone_curve import LEAST_LUMA, coloured, coloured_generic, 
 Array = Any
 Floats = NDArray[np.float32]
 
+BLOCK = 8
+"""Side of the blocks on which exposures are weighed: a run between two is one vector."""
+
 
 def show_fused(
     image: Array,
     gains: Sequence[float],
     weights: Array,
     offset: Array,
-    size: int,
     *,
     chroma_floor: float,
 ) -> Array:
@@ -41,10 +43,8 @@ def show_fused(
     gains
         K gains of the codes.
     weights, offset
-        ``(K, h, w)`` and ``(h, w)`` float32, one value for each block of ``size`` pixels,
+        ``(K, h, w)`` and ``(h, w)`` float32, one value for each block of :data:`BLOCK` pixels,
         interpolated between the centres of the blocks.
-    size
-        Side of a block.
     chroma_floor
         New luminance under which colour fades.
 
@@ -54,19 +54,19 @@ def show_fused(
         As the image; sRGB codes over 255, within 0 and 1.
     """
     body = body_for(image, cpu=_show_cpu, generic=_show_generic)
-    return body(image, [float(g) for g in gains], weights, offset, size, float(chroma_floor))
+    return body(image, [float(g) for g in gains], weights, offset, float(chroma_floor))
 
 
 def _show_generic(
-    image: Array, gains: list[float], weights: Array, offset: Array, size: int, chroma_floor: float
+    image: Array, gains: list[float], weights: Array, offset: Array, chroma_floor: float
 ) -> Array:
     xp = array_api_compat.array_namespace(image)
     luma = luminance(image)
     zero, one = xp.zeros_like(luma), xp.ones_like(luma)
     root = xp.sqrt(xp.maximum(luma, zero))
-    code = interpolated(offset, luma.shape, size)
+    code = interpolated(offset, luma.shape, BLOCK)
     for k, gain in enumerate(gains):
-        weight = interpolated(weights[k, ...], luma.shape, size)
+        weight = interpolated(weights[k, ...], luma.shape, BLOCK)
         code = code + weight * xp.minimum(gain * root, one)
     code = xp.minimum(xp.maximum(code, zero), one)
     light = code * code
@@ -81,55 +81,49 @@ def _show_cpu(
     gains: list[float],
     weights: Floats,
     offset: Floats,
-    size: int,
     chroma_floor: float,
 ) -> Floats:
     image = np.ascontiguousarray(image, np.float32)
     h, w, channels = image.shape
     small = np.concatenate([offset[None], weights]).astype(np.float32)
-    below, down = grid_positions(h, size, small.shape[1])
-    left, across = grid_positions(w, size, small.shape[2])
-    edges = np.searchsorted(left, np.arange(small.shape[2] + 1))
+    below, down = grid_positions(h, BLOCK, small.shape[1])
     out = np.empty(image.shape, np.float32)
     in_bands(
-        _show_rows, h, image.reshape(h, w * channels), np.asarray(gains, np.float32), small, below,
-        down.astype(np.float32), edges, across.astype(np.float32),
-        tuple(np.float32(k) for k in LUMA), np.float32(chroma_floor), out.reshape(h, w * channels),
+        _show_rows, h, image.reshape(h, w * channels), w, np.asarray(gains, np.float32), small,
+        below, down.astype(np.float32), tuple(np.float32(k) for k in LUMA),
+        np.float32(chroma_floor), out.reshape(h, w * channels),
     )  # fmt: skip
     return out
 
 
 @compiled
-def enlarge_row(
-    blocks: Floats, below: int, down: float, edges: Any, across: Floats, out: Floats
-) -> None:
-    """Interpolate one row of ``blocks`` to full size; see ``grid_positions``."""
-    above, under = blocks[below], blocks[min(below + 1, blocks.shape[0] - 1)]
-    last = above.size - 1
-    a = above[0] + down * (under[0] - above[0])
-    for c in range(above.size):
-        n = min(c + 1, last)
-        b = above[n] + down * (under[n] - above[n])
-        start, slope = edges[c], b - a
-        # Eight at a time: a loop of known length is one vector.
-        for e in range((edges[c + 1] - start) // 8):
-            to, at = out[start + 8 * e :], across[start + 8 * e :]
-            for i in range(8):
-                to[i] = a + at[i] * slope
-        for x in range(start + (edges[c + 1] - start) // 8 * 8, edges[c + 1]):
-            out[x] = a + across[x] * slope
-        a = b
+def _add_weighed(blocks: Floats, root: Floats, gain: Any, code: Floats) -> None:
+    """Add ``weight * min(gain * root, 1)`` to a row, the weight interpolated between blocks.
+
+    The rows have room for one block more, so that runs between two centres have one length.
+    """
+    one, half = np.float32(1.0), BLOCK // 2
+    for x in range(half):
+        code[x] += blocks[0] * min(gain * root[x], one)
+    for c in range(blocks.size):
+        a = blocks[c]
+        slope = blocks[min(c + 1, blocks.size - 1)] - a
+        start = c * BLOCK + half
+        for i in range(BLOCK):
+            weight = a + (np.float32(i) + np.float32(0.5)) / np.float32(BLOCK) * slope
+            code[start + i] += weight * min(gain * root[start + i], one)
 
 
 @compiled
 def _show_rows(
-    y0: int, y1: int, image: Floats, gains: Floats, small: Floats, below: Any, down: Floats,
-    edges: Any, across: Floats, luma: Any, chroma_floor: Any, out: Floats,
+    y0: int, y1: int, image: Floats, w: int, gains: Floats, small: Floats, below: Any,
+    down: Floats, luma: Any, chroma_floor: Any, out: Floats,
 ) -> None:  # fmt: skip
-    w = across.size
     zero, one, least = np.float32(0.0), np.float32(1.0), np.float32(LEAST_LUMA)
-    rows = np.empty((4, w), np.float32)
-    level, root, weight, code = rows[0], rows[1], rows[2], rows[3]
+    blocks = small.shape[2]
+    level, between = np.zeros(w, np.float32), np.empty(blocks, np.float32)
+    rows = np.zeros((2, (blocks + 1) * BLOCK), np.float32)
+    root, code, ones = rows[0], rows[1], np.ones(rows.shape[1], np.float32)
     for y in range(y0, y1):
         source, target = image[y], out[y]
         if source.size == w:
@@ -143,12 +137,16 @@ def _show_rows(
                 )  # fmt: skip
         for x in range(w):
             root[x] = np.sqrt(max(zero, level[x]))
-        enlarge_row(small[0], below[y], down[y], edges, across, code)
-        for k in range(gains.size):
-            enlarge_row(small[k + 1], below[y], down[y], edges, across, weight)
-            gain = gains[k]
-            for x in range(w):
-                code[x] += weight[x] * min(gain * root[x], one)
+        code[:] = zero
+        j, share = below[y], down[y]
+        for k in range(gains.size + 1):
+            above, under = small[k, j], small[k, min(j + 1, small.shape[1] - 1)]
+            for c in range(blocks):
+                between[c] = above[c] + share * (under[c] - above[c])
+            if k == 0:
+                _add_weighed(between, ones, one, code)
+            else:
+                _add_weighed(between, root, gains[k - 1], code)
         for x in range(w):
             c = min(max(zero, code[x]), one)
             code[x] = c * c

@@ -39,15 +39,12 @@ from allsky360.arrays import (
     pyramid_up,
 )
 from allsky360.arrays.blocks import masked_blocks
-from allsky360.arrays.fusing import show_fused
+from allsky360.arrays.fusing import BLOCK, show_fused
 from allsky360.arrays.luminance import luminance
 from allsky360.arrays.srgb import decode as srgb_decoded
 from allsky360.imaging.filters.extend import extend_outward
 
 VERSION = 1
-
-BLOCK = 8
-"""Side of the blocks on which :func:`fuse` weighs exposures."""
 
 BEST, SPREAD = 0.5, 0.2
 """Code of a well exposed pixel, and how far from it is still well exposed."""
@@ -115,10 +112,12 @@ def fuse_exposures(
     xp = namespace(small)
     root = xp.sqrt(xp.maximum(median3(small), xp.zeros_like(small)))
     codes = [xp.minimum(gain * root, xp.ones_like(root)) for gain in gains]
-    weights = _normalised([_exposed(c) * _power(_contrast(c), contrast) for c in codes])
+    weights = _normalised(
+        [_exposed(c) * _power(_contrast(c), contrast) if contrast else _exposed(c) for c in codes]
+    )
     fused = _blend(codes, weights, _levels(root.shape))
     offset = fused - sum(w * c for w, c in zip(weights, codes, strict=True))
-    return show_fused(linear, gains, xp.stack(weights), offset, BLOCK, chroma_floor=chroma_floor)
+    return show_fused(linear, gains, xp.stack(weights), offset, chroma_floor=chroma_floor)
 
 
 def gains_of(background: float, brightest_ev: float, step_ev: float, exposures: int) -> list[float]:

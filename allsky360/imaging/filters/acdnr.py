@@ -57,6 +57,8 @@ PROCESSED = (0.55, 0.75)
 """... but where the second scale has more than this of the first, stars cannot be the reason: the
 frame was smoothed or compressed, as JPEG pictures are (0.85 to 0.95), and what is measured is
 believed."""
+GRAIN_PX = 2
+"""Reach of protection for the two finest scales, px: grain about a star would show as a disc."""
 QUIET_BELOW = 0.5
 """Protection up to which a place counts as empty sky."""
 
@@ -133,7 +135,8 @@ def acdnr(
         return Rule(noise.read_var, noise.shot, sigmas, shares)
 
     protected, level = scan(source, rule(protect, "share_luminance", 0, 2))
-    protected = grow(protected, (protect_px + 1) // 2)
+    seen = protected
+    protected = grow(seen, (protect_px + 1) // 2)
     # Coarse scales see the sky without its stars: theirs would reach beyond what is protected.
     quiet = protected < QUIET_BELOW
     fields = []
@@ -145,7 +148,10 @@ def acdnr(
         for half, name in ((halves.red, "share_red"), (halves.blue, "share_blue")):
             still = rule(threshold_chrominance, name, 1, scales_chrominance + 1)
             fields.append(Field(extend_outward(half, sky), 0, still))
-    changes = shrink(fields, level)
+    # What is wider than two pixels carries a star's flux: it stays as far as protection reaches.
+    # The grain of the two finest scales adds up to nothing there, and goes.
+    changes = [(1.0 - protected) * change for change in shrink(fields, level)]
+    protected = grow(seen, min((protect_px + 1) // 2, GRAIN_PX // 2))
     colour = None
     if colours:
         (red, blue), (red_change, blue_change) = [f.plane for f in fields[-2:]], changes[-2:]
