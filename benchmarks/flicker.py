@@ -76,7 +76,7 @@ class Patch:
         return slice(top - margin, top + SIDE + margin), slice(left - margin, left + SIDE + margin)
 
 
-PATCHES = (Patch("bright", 300.0, 0.80, 0.50), Patch("dim", 30.0, 0.20, 0.45))
+PATCHES = (Patch("bright", 300.0, 0.80, 0.50), Patch("dim", 60.0, 0.20, 0.45))
 
 
 @dataclass(frozen=True, eq=False)
