@@ -27,7 +27,7 @@ from benchmarks.looks import simulated
 SIDE = 400
 QUALITY = 80
 GHS = "stretch(method='ghs', intensity=1, background=0.22)"
-QUIET = "acdnr(protect_px=2)"
+QUIET = "acdnr"
 
 
 @dataclass(frozen=True)
