@@ -11,9 +11,7 @@ Donoho & Johnstone 1994; multi-resolution support for astronomical images: Starc
 
 Contrast decides a second time, for stars and edges as a whole: where a detail of the two finest
 scales exceeds ``protect`` sigmas, that place and what lies within ``protect_px`` of it are not
-touched at any scale, so that a star keeps its wings, and with them flux, width and colour. Beyond
-``GRAIN_PX`` of it the two finest scales lose half of their noise all the same: it adds up to next
-to nothing over a star, and left alone it shows as a disc of grain.
+touched at any scale, so that a star keeps its wings, and with them flux, width and colour.
 
 Noise has mean 0 and is removed additively: flat colours do not move, grey stays grey, black gets no
 rings, and what is negative stays negative. The share ``s_j`` is the median absolute deviation over
@@ -59,9 +57,6 @@ PROCESSED = (0.55, 0.75)
 """... but where the second scale has more than this of the first, stars cannot be the reason: the
 frame was smoothed or compressed, as JPEG pictures are (0.85 to 0.95), and what is measured is
 believed."""
-GRAIN_PX, GRAIN_SHARE = 2, 0.5
-"""Reach in px within which the two finest scales are protected wholly, and the share of it beyond:
-all the grain left about a star would show as a disc."""
 QUIET_BELOW = 0.5
 """Protection up to which a place counts as empty sky."""
 
@@ -138,8 +133,7 @@ def acdnr(
         return Rule(noise.read_var, noise.shot, sigmas, shares)
 
     protected, level = scan(source, rule(protect, "share_luminance", 0, 2))
-    seen = protected
-    protected = grow(seen, (protect_px + 1) // 2)
+    protected = grow(protected, (protect_px + 1) // 2)
     # Coarse scales see the sky without its stars: theirs would reach beyond what is protected.
     quiet = protected < QUIET_BELOW
     fields = []
@@ -151,11 +145,7 @@ def acdnr(
         for half, name in ((halves.red, "share_red"), (halves.blue, "share_blue")):
             still = rule(threshold_chrominance, name, 1, scales_chrominance + 1)
             fields.append(Field(extend_outward(half, sky), 0, still))
-    # What is wider than two pixels carries a star's flux: it stays as far as protection reaches.
-    # Grain adds up to nearly nothing over a star: half of it goes there.
-    changes = [(1.0 - protected) * change for change in shrink(fields, level)]
-    near = grow(seen, min((protect_px + 1) // 2, GRAIN_PX // 2))
-    protected = namespace(near).maximum(near, GRAIN_SHARE * protected)
+    changes = shrink(fields, level)
     colour = None
     if colours:
         (red, blue), (red_change, blue_change) = [f.plane for f in fields[-2:]], changes[-2:]
@@ -253,7 +243,7 @@ def _details(half: Array, levels: range) -> list[tuple[Array, int]]:
 
 FILTER = Filter(
     "acdnr",
-    2,
+    1,
     "linear",
     acdnr,
     measure=measure_noise,
