@@ -1,18 +1,24 @@
 """A night's pictures must not breathe: static patches through clouds, moonrise, moonset and dusk.
 
-What the sky makes and what the chain makes are told apart by painting: two patches of constant
-light, one far brighter than the sky and one about as dim as the moonless sky, stand in the raw
-frames of simulated nights. Their light never changes (each has its photon noise, shifted so that
-its mean is exactly the patch's light, since noise is the sky's doing), no cloud or Moon changes it,
-and the exposure times change as the sky asks. Every frame goes through the whole default chain with
-the tone of the one before. So *every* change of a patch's mean code in the picture was made by the
-chain: by its tone following the sky, by its local filters looking at what is around the patch, by
-profiles that hand over.
+What the sky makes and what the chain makes are told apart by painting: two squares of constant
+light, one far brighter than the moonless sky and one as bright as it, stand in the raw frames of
+simulated nights. Their light never changes (each has its photon noise, shifted so that its mean is
+exactly the square's light, since noise is the sky's doing), no cloud or Moon changes it, and the
+exposure times change as the sky asks. Every frame goes through the whole default chain with the
+tone of the one before. So *every* change of a square's mean code in the picture was made by the
+chain: by its tone following the sky, by its states, by profiles that hand over.
+
+Frames are 640 pixels wide so that nights can be followed; radii of local filters are scaled to
+them from the simulator's default sensor of 1608, and the middle of a square is read, farther from
+its edge than clarity reaches: how much a thing stands out of the clouds beside it is the clouds'
+doing. A square darker than the sky becomes a silhouette and goes towards black, where a small
+change is large as a share of next to nothing: while the sky outshines it, the change is taken as a
+share of the sky's code; the largest share of its own is printed beside (in brackets).
 
 Clouds, Moon and seeds differ from night to night; no setting was chosen by these nights. In
-twilight the picture must follow a sky that changes a thousandfold, and a patch of constant light
-cannot stay what it was: changes count from the frame on that has the Sun below -15 degrees (the
-chain's own limit of "dark"); the largest before that is shown beside.
+twilight the picture must follow a sky that changes a thousandfold, and nothing can stay what it
+was: changes count from the frame on that has the Sun below -15 degrees (the chain's own limit of
+"dark"); the largest before that is shown too.
 
 Run: python -m benchmarks.flicker [--night moonrise] [--frames 200] [--seconds 30]
 """
@@ -21,14 +27,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.config import Settings
+from allsky360.config import Settings, SimulatorSettings
 from allsky360.imaging.parameters import ChainParameters, parameters_from
 from allsky360.imaging.pipeline import develop
 from allsky360.imaging.tone import Tone
@@ -39,7 +45,7 @@ from allsky360.simulator.source import ExposureRequest
 
 SITE = Site("La Palma", 28.7606, -17.8816, 2326.0)
 WIDTH, HEIGHT = 640, 480
-SIDE = 32
+SIDE, READ = 64, 24
 MARK = 0.005
 
 
@@ -75,8 +81,12 @@ class Patch:
         top, left = (int(n) // 2 * 2 for n in (self.row * HEIGHT, self.column * WIDTH - SIDE / 2))
         return slice(top - margin, top + SIDE + margin), slice(left - margin, left + SIDE + margin)
 
+    def middle(self) -> tuple[slice, slice]:
+        """Rows and columns that are read."""
+        return self.where((READ - SIDE) // 2)
 
-PATCHES = (Patch("bright", 300.0, 0.80, 0.50), Patch("dim", 60.0, 0.20, 0.45))
+
+PATCHES = (Patch("bright", 300.0, 0.74, 0.50), Patch("dim", 60.0, 0.16, 0.45))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +110,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder where raw frames are kept for next time")
     options = parser.parse_args()
     settings = Settings(processing={"profile": options.profile})  # type: ignore[arg-type]
-    parameters = parameters_from(settings)
+    parameters = scaled(parameters_from(settings))
     print(f"{options.frames} frames a night, one each {options.seconds:g} s; mark {100 * MARK} %")
     print(
         f"{'night':<18}{'sky':>8}  {'patch':<8}{'code':>12}{'median':>9}{'95 %':>9}{'largest':>9}"
@@ -116,16 +126,32 @@ def main() -> int:
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """What a night's pictures showed: ``(frames, patches)`` codes, sky rates, darkness."""
+    """What a night's pictures showed: codes ``(frames, patches)`` and of the sky, sky rates."""
 
     codes: NDArray[np.float64]
+    around: NDArray[np.float64]
     skies: NDArray[np.float64]
     dark: NDArray[np.bool_]
 
 
+def scaled(parameters: ChainParameters) -> ChainParameters:
+    """Scale radii in pixels from the default sensor to these small frames."""
+    share = WIDTH / SimulatorSettings().width
+    profiles = {
+        name: tuple(
+            (step, {k: v * share if k == "radius_px" else v for k, v in keywords.items()})
+            for step, keywords in steps
+        )
+        for name, steps in parameters.profiles.items()
+    }
+    return replace(parameters, profiles=profiles)
+
+
 def report(name: str, seen: Followed) -> bool:
     """Print one night; whether it meets the mark."""
-    steps = np.abs(seen.codes[1:] / seen.codes[:-1] - 1.0)
+    moved = np.abs(np.diff(seen.codes, axis=0))
+    shares = moved / seen.codes[:-1]
+    steps = moved / np.maximum(seen.codes, seen.around[:, None])[:-1]
     dark = seen.dark[:-1]
     good = True
     for k, patch in enumerate(PATCHES):
@@ -137,7 +163,7 @@ def report(name: str, seen: Followed) -> bool:
             f"{name if k == 0 else '':<18}{sky:>8}  {patch.name:<8}"
             f"{codes.min():6.1f}{codes.max():6.1f}{100 * np.median(own):8.3f}%"
             f"{100 * np.quantile(own, 0.95):8.3f}%{100 * own.max():8.3f}%"
-            f"  at {int(np.argmax(np.where(dark, steps[:, k], 0))) + 1}"
+            f" ({100 * shares[dark, k].max():.2f})"
             f"{'' if own.max() <= MARK else '  MISSED'}{before}",
             flush=True,
         )
@@ -153,13 +179,23 @@ def follow(
 ) -> Followed:
     """Develop a night and read the patches."""
     tone: Tone | None = None
-    codes, skies, dark = [], [], []
+    codes, around, skies, dark = [], [], [], []
+    whole = (
+        np.hypot(
+            np.linspace(-1.0, 1.0, HEIGHT)[:, None],
+            np.linspace(-1.0, 1.0, WIDTH)[None] * WIDTH / HEIGHT,
+        )
+        < 0.8
+    )
+    for patch in PATCHES:
+        whole[patch.where(8)] = False
     for index, raw in enumerate(frames):
         when = night.start + timedelta(seconds=index * seconds)
         hints = sky_hints(SITE, when)
         done = develop(Bracket((painted(raw, when),)), parameters, tone=tone, hints=hints)
         tone = done.tone
-        codes.append([float(done.picture[p.where()].mean()) for p in PATCHES])
+        codes.append([float(done.picture[p.middle()].mean()) for p in PATCHES])
+        around.append(float(np.median(done.picture[whole].mean(axis=-1))))
         skies.append(done.statistics["background_green"] / raw.exposure_s)
         dark.append(hints.dark)
         if pictures and index % max(len(frames) // 12, 1) == 0:
@@ -167,7 +203,7 @@ def follow(
 
             pictures.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(pictures / f"{index:04d}.png"), done.picture[..., ::-1])
-    return Followed(np.array(codes), np.array(skies), np.array(dark))
+    return Followed(np.array(codes), np.array(around), np.array(skies), np.array(dark))
 
 
 def night_frames(night: Night, count: int, seconds: float, keep: Path | None) -> list[Raw]:
