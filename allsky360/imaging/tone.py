@@ -23,7 +23,7 @@ from allsky360.model import Exposure
 if TYPE_CHECKING:
     from allsky360.imaging.linear import LinearFrame
 
-TONE_VERSION = 4
+TONE_VERSION = 5
 
 MOON_SHARE = 0.7
 """Share of the gains of daylight under a full Moon: the eye, and cities, leave it at that."""
@@ -34,9 +34,9 @@ FORGET_S = 900.0
 NEAR = 0.5
 """Distance of the sky from the tone, in e-folds, from which the tone hurries after it."""
 
-SLEW = 0.003
-"""Largest change of the tone from frame to frame at night, e-folds: 0.25 % in the picture; the
-local filters may add as much."""
+SLEW = 0.002
+"""Largest change of the tone from frame to frame at night, e-folds: in the picture a quarter of a
+per cent, with what the filters' states and a change of profile add at most half of one."""
 
 LOST = 2.5
 """Distance, in e-folds, that no cloud and no Moon makes: the tone belongs to another sky."""
