@@ -187,7 +187,8 @@ def profile_weights(profile: str, daylight: float, hints: SkyHints) -> dict[str,
         "moonlit": night * (1.0 - cloudy) * moonlit,
         "clear": night * (1.0 - cloudy) * (1.0 - moonlit),
     }
-    kept = {name: w for name, w in weights.items() if w >= LEAST_WEIGHT}
+    # Less what is left out, so that a profile begins with nothing and not with a jump.
+    kept = {name: w - LEAST_WEIGHT for name, w in weights.items() if w > LEAST_WEIGHT}
     total = sum(kept.values())
     return {name: kept[name] / total for name in sorted(kept, key=lambda n: -kept[n])}
 
