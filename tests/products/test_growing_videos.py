@@ -217,6 +217,26 @@ def test_picture_lost_before_its_piece_is_encoded_is_named(tmp_path: Path) -> No
     assert len(frames_of(video_of(tmp_path))) == 7
 
 
+def test_overlay_is_drawn_where_the_lens_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lens = fisheye(SIDE, SIDE)
+    monkeypatch.setattr(NightFrames, "_lenses", lambda *_: (lens, lens, 7))
+    settings = settings_of(overlay=True)
+    night(tmp_path / "plain", 8)
+    grow(tmp_path / "plain", settings_of())
+    made = Night(tmp_path / "labels", paint)
+    for frames in (3, 5):  # labels of frames that wait come back from the state
+        made.take(frames)
+        made.process(*range(made.count - frames, made.count))
+        grow(tmp_path / "labels", settings, closed=made.count == 8)
+    plain, labels = (frames_of(video_of(tmp_path / d)) for d in ("plain", "labels"))
+    for one, two in zip(plain, labels, strict=True):
+        apart = np.abs(one.astype(int) - two).max(2)
+        assert (apart > 40).sum() > 100
+        assert (apart < 8).mean() > 0.3
+
+
 def test_trails_grow_and_fade(tmp_path: Path) -> None:
     made = night(tmp_path, 12)
     grow(tmp_path, settings_of(), "startrails-video")
