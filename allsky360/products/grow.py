@@ -231,6 +231,8 @@ class _Run:
     def grow(
         self, until: datetime | None, closed: bool | None, progress: Progress, poll_s: float
     ) -> None:
+        if not self.growing:  # all were whole before
+            self.report.complete = not self.report.failed
         while self.growing:
             over = closed if closed is not None else self._night_is_over()
             last_pass = until is None or self.clock.now() >= until or over

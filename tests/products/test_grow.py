@@ -232,6 +232,7 @@ def test_a_whole_night_is_not_done_twice(night: Night) -> None:
     again = grow(night, Lister(), closed=True)
     assert again.offered == 0
     assert again.products == [before]
+    assert again.complete
     kept = state_folder(night.root, CAMERA, NIGHT, VERSION) / "lister"
     assert [p.name for p in kept.iterdir()] == ["saved.json"]
     assert grow(night, Lister(salt=1), closed=True).offered == 3  # other parameters
