@@ -203,17 +203,18 @@ def _darkness(
 ) -> None:
     """Draw where the Sun passes -18 degrees, through the seasons."""
     left, top = place
-    step = max(1, nights // 120)
+    step = max(1, nights // 60)
+    steps = range(0, nights, step)
+    times = [night_times(site, first + timedelta(days=k)) for k in steps]
     for side in ("begins", "ends"):
         line: list[tuple[float, float]] = []
-        for k in range(0, nights, step):
-            times = night_times(site, first + timedelta(days=k))
-            when = getattr(times.astronomical, side)
-            if when is None:
+        for k, night in zip(steps, times, strict=True):
+            when = getattr(night.astronomical, side)
+            if when is None:  # white nights
                 _dashed(canvas, line)
                 line = []
                 continue
-            share = (when - times.begins).total_seconds() / 86400.0
+            share = (when - night.begins).total_seconds() / 86400.0
             line.append((left + (k + 0.5) * scale, top + share * BINS))
         _dashed(canvas, line)
 
