@@ -7,11 +7,11 @@ import time
 from typing import Any
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Error, Page
 
 DESKTOP, PHONE = (1440, 900), (390, 844)
 SETTLED = (
-    "document.readyState === 'complete' && !document.querySelector('[aria-busy]')"
+    "document.body?.dataset.ready === 'yes' && !document.querySelector('[aria-busy]')"
     " && !document.querySelector('.state[data-kind=loading]')"
 )
 
@@ -50,10 +50,18 @@ class Visit:
     def until(self, script: str, timeout_s: float = 25.0) -> Any:
         """Wait until a script answers something true (Playwright's own waiting needs eval)."""
         give_up = time.monotonic() + timeout_s
-        while not (value := self.page.evaluate(script)):
+        while not (value := self._now(script)):
             assert time.monotonic() < give_up, f"never true: {script}\n{self.text()[:1500]}"
             self.page.wait_for_timeout(40)
         return value
+
+    def _now(self, script: str) -> Any:
+        try:
+            return self.page.evaluate(script)
+        except Error as error:
+            if "context was destroyed" in error.message:
+                return None  # on the way to another page
+            raise
 
     def text(self, selector: str = "body") -> str:
         return str(self.run("s => document.querySelector(s)?.innerText ?? ''", selector))

@@ -75,7 +75,7 @@ async function look(maxAge_ms) {
     say(report.state, words(report));
     tick();
   } catch (error) {
-    say("offline", error.status ? error.message : "The read service cannot be reached. This page tries again by itself.");
+    say(error.status === 401 ? "locked" : "offline", error.status ? error.message : "The read service cannot be reached. This page tries again by itself.");
   }
 }
 
@@ -92,7 +92,7 @@ export function page(start) {
   onNews(["open", "lost", "frame", "state", "reset", "poll"], () => look(0));
   setInterval(look, STATUS_MS, 0);
   setInterval(tick, 1000);
-  return start($("main"));
+  return Promise.resolve(start($("main"))).finally(() => { document.body.dataset.ready = "yes"; });
 }
 
 export const streaming = () => stream.open;

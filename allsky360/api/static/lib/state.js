@@ -13,6 +13,7 @@ export const empty = (title, text, ...actions) => message("empty", title, text, 
 export const note = (title, text) => message("note", title, text);
 
 export function failed(error, again) {
+  if (error.status === 401) return message("error", "A token is needed", "Reload this page and give it as the password; whoever runs this camera makes one with: allsky360 api-token.");
   const title = error.status ? "The service could not answer" : "The service cannot be reached";
   const text = error.status ? error.message : "It may be restarting, or the network is away. This page tries again by itself.";
   return message("error", title, text, again ? h("button", { type: "button", class: "button", onclick: again }, "Try again") : null);

@@ -50,6 +50,7 @@ function tick() {
 $("main").append(h("div", { class: "kiosk" }, stage, h("div", { class: "kiosk-side" }, time, age, safety, numbers, words)));
 tick();
 await refresh();
+document.body.dataset.ready = "yes";
 onNews(["frame", "state", "reset", "open", "lost", "poll"], refresh, 20);
 setInterval(tick, 1000);
 setInterval(refresh, 30000);
