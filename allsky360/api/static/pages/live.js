@@ -79,7 +79,9 @@ async function showStrip(frame) {
   strip.replaceChildren(...frames.slice(0, STRIP).map((f) => h("div", { role: "listitem" }, thumbnail(f, { current: f.id === frame.id }))));
   const gaps = frames.slice(0, -1).map((f, i) => (Date.parse(f.time) - Date.parse(frames[i + 1].time)) / 1000).filter((g) => g > 0).slice(0, 8).sort((a, b) => a - b);
   const took = frames.map((f) => (Date.parse(f.processed_at) - Date.parse(f.time)) / 1000).slice(0, 5).sort((a, b) => a - b);
-  pace = gaps.length ? { every_s: gaps[Math.floor(gaps.length / 2)], took_s: Math.max(0, took[Math.floor(took.length / 2)] || 0), last: Date.parse(frames[0].time) } : null;
+  const every_s = gaps[Math.floor(gaps.length / 2)];
+  // frames that were processed long after, or on a rehearsal's clock, say nothing of the next one
+  pace = gaps.length ? { every_s, took_s: Math.min(every_s, Math.max(0, took[Math.floor(took.length / 2)] || 0)), last: Date.parse(frames[0].time) } : null;
   tick();
 }
 
