@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from allsky360.arrays import Array
 from allsky360.arrays.apertures import ApertureShape, ApertureSums, aperture_sums
 from allsky360.sky.crowding import light_within
+from allsky360.sky.uneven_sky import SkyLevels, sky_levels
 
 Float = NDArray[np.float64]
 
@@ -97,16 +98,16 @@ def forced_fluxes(
         plane, np.concatenate([x, bx]), np.concatenate([y, by]), shape,
         clipped=clipped, blocked=blocked,
     )  # fmt: skip
-    sums, blank = _split(both, x.size)
+    levels = sky_levels(plane, both, shape, blocked)
     area = _area(shape.radius)
-    pixel = np.maximum(sums.sky_sigma, 1e-12)
-    ring = np.maximum(sums.ring_pixels, 1.0)
-    variance = area * pixel**2 + 1.57 * (area * pixel) ** 2 / ring
+    both = _on_levels(both, levels, area, _area(shape.wide_radius))
+    both_variance = area * np.maximum(both.sky_sigma, 1e-12) ** 2 + (area * levels.level_sigma) ** 2
+    sums, blank = _split(both, x.size)
+    variance, blank_variance = both_variance[: x.size], both_variance[x.size :]
     good = blank.inside & ~blank.saturated & (blank.sky_sigma > 0)
     factor, lifted = 1.3, 0.0
     if np.count_nonzero(good) >= 30:
-        scale = blank.sky_sigma[good] * np.sqrt(area + 1.57 * area**2 / blank.ring_pixels[good])
-        ratio = blank.flux[good] / scale
+        ratio = blank.flux[good] / np.sqrt(blank_variance[good])
         factor = 1.4826 * float(np.median(np.abs(ratio - np.median(ratio))))
         lifted = float(np.median(blank.flux[good] / (area * blank.sky_sigma[good])))
     # Unseen stars lift the rings; empty circles tell by how much of the noise.
@@ -126,6 +127,19 @@ def forced_fluxes(
         sigma = np.sqrt(sigma**2 + np.maximum(sums.flux, 0.0) / electrons_per_unit)
     return ForcedFluxes(
         sums, sums.flux * gain, sigma * gain, correction, correction_sigma, factor, shape
+    )
+
+
+def _on_levels(
+    sums: ApertureSums, levels: SkyLevels, area: float, wide_area: float
+) -> ApertureSums:
+    """Return the sums above other levels of the sky."""
+    return replace(
+        sums,
+        flux=sums.flux + area * (sums.sky - levels.near),
+        wide_flux=sums.wide_flux + wide_area * (sums.sky - levels.wide),
+        sky=levels.near,
+        sky_sigma=levels.pixel_sigma,
     )
 
 
