@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from allsky360.imaging.calibrate import is_display_referred
 from allsky360.imaging.linear import LinearFrame
 from allsky360.imaging.scene import full_mask
-from allsky360.measure.memory import ENOUGH_FRAMES, SkyMemory, learn, setting_of
+from allsky360.measure.memory import ENOUGH_FRAMES, SkyMemory, learn, remember_dark, setting_of
 from allsky360.model import Site
 from allsky360.sky.brightness import SkyBrightness, sky_brightness
+from allsky360.sky.cloud_moonlight import DARK_MAG, clouds_by_moonlight
 from allsky360.sky.cloud_texture import clouds_from_texture
 from allsky360.sky.clouds import CloudMap, clouds_from_stars
 from allsky360.sky.ephemeris import SunMoon, sun_moon
@@ -108,10 +109,13 @@ def measure_frame(
     rules
         Of the safety verdict.
     day_white_balance
-        Gains of red and blue that make daylight white, for clouds by day.
+        Gains of red and blue that make daylight white, for clouds by day and under the Moon;
+        those measured on stars count where the memory has them.
     """
     clock = _Clock()
     memory = memory or SkyMemory()
+    measured = memory.balance.gains if memory.balance is not None else None
+    daylight = measured or day_white_balance
     reference = frame.reference
     middle = reference.start + timedelta(seconds=0.5 * reference.exposure_s)
     lights = sun_moon(site, middle, refracted=True)
@@ -149,6 +153,19 @@ def measure_frame(
             clouds = clouds_from_stars(
                 photometry, lights=lights, remembered=setting in memory.zero_points
             )
+            display_referred = is_display_referred(reference)  # its camera balanced colours its way
+            if not display_referred:
+                clouds = clouds_by_moonlight(
+                    clouds,
+                    frame.image,
+                    lens,
+                    lights,
+                    dark_mag=DARK_MAG if memory.dark_mag is None else memory.dark_mag,
+                    white_balance=daylight,
+                    calibrated=measured is not None,
+                    clipped=frame.clipped,
+                    mask=_mask(frame),
+                )
             matches = match_stars(
                 stars, lens, site, middle, max_v=MATCH_V, radius_px=MATCH_RADIUS_PX
             )
@@ -158,14 +175,20 @@ def measure_frame(
                 scalars["lens_residual_px"] = float(np.median(matches.residual_px))
             clock.mark("sky")
             balance = None
-            if not is_display_referred(reference):  # its camera has balanced colours, its own way
+            if not display_referred:
                 balance = measure_star_balance(frame.image, reference.pattern, photometry)
                 scalars |= _of_balance(balance)
             memory = learn(memory, setting, photometry, clouds, balance)
+            memory = remember_dark(memory, clouds, brightness, lights)
             clock.mark("star colours")
     if lens is not None and (clouds is None or clouds.method == "none"):
         clouds = clouds_from_texture(
-            frame.image, lens, lights, white_balance=day_white_balance, clipped=frame.clipped
+            frame.image,
+            lens,
+            lights,
+            white_balance=daylight,
+            calibrated=measured is not None,
+            clipped=frame.clipped,
         )
     if clouds is not None:
         scalars |= _of_clouds(clouds)

@@ -6,12 +6,15 @@ again from the record of the one before, on any machine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from allsky360.sky.brightness import SkyBrightness
 from allsky360.sky.clouds import CloudMap
+from allsky360.sky.ephemeris import SunMoon
 from allsky360.sky.photometry import Photometry
 from allsky360.sky.safety import SafetyState
 from allsky360.sky.star_colours import StarBalance, remember_balance
@@ -20,6 +23,9 @@ from allsky360.sky.zero_point import ZeroPointPrior, remember
 
 FEW_CLOUDS, LITTLE_UNKNOWN = 0.10, 0.25
 """Shares of the sky that a frame which teaches may have cloudy or untold."""
+
+DARK_PACE = 0.02
+"""Share by which a frame moves the remembered dark sky."""
 
 ENOUGH_FRAMES = 5
 """Clear frames from which the remembered vignetting is used instead of being fitted."""
@@ -39,12 +45,15 @@ class SkyMemory:
         The verdict the frames so far add up to.
     balance
         White balance by the stars' colours, None before the first clear frame.
+    dark_mag
+        Zenith of clear moonless nights, V mag per square arcsecond; None before the first.
     """
 
     zero_points: Mapping[str, ZeroPointPrior] = field(default_factory=dict)
     vignetting: Vignetting | None = None
     safety: SafetyState = field(default_factory=SafetyState)
     balance: StarBalance | None = None
+    dark_mag: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -53,6 +62,7 @@ class SkyMemory:
             "zero_points": {k: asdict(v) for k, v in self.zero_points.items()},
             "vignetting": None if self.vignetting is None else asdict(self.vignetting),
             "balance": None if self.balance is None else asdict(self.balance),
+            "dark_mag": self.dark_mag,
             "safety": asdict(self.safety) | {"frame_time": time.isoformat() if time else None},
         }
 
@@ -72,11 +82,13 @@ class SkyMemory:
             safety[key] = float("nan") if safety[key] is None else float(safety[key])
         vignetting = data["vignetting"]
         balance = data.get("balance")  # records of older versions have none
+        dark = data.get("dark_mag")
         return cls(
             {str(k): _prior(v) for k, v in data["zero_points"].items()},
             None if vignetting is None else Vignetting(**vignetting),
             SafetyState(**safety),
             None if balance is None else StarBalance(**balance),
+            None if dark is None else float(dark),
         )
 
 
@@ -117,3 +129,20 @@ def learn(
         vignetting = pool_vignetting([(stars.fit.vignetting, covariance)], prior=vignetting)
     zero_points = dict(memory.zero_points) | {setting: new}
     return replace(memory, zero_points=zero_points, vignetting=vignetting)
+
+
+def remember_dark(
+    memory: SkyMemory, clouds: CloudMap, sky: SkyBrightness, lights: SunMoon
+) -> SkyMemory:
+    """Return the memory after one more frame's sky; only clear, moonless darkness teaches.
+
+    Slowly: the Milky Way overhead is no news of the site.
+    """
+    dark = lights.sun_altitude_deg < -18.0 and lights.moon_altitude_deg < -3.0
+    if not dark or not math.isfinite(sky.zenith_mag) or sky.zenith_sigma > 0.2:
+        return memory
+    if clouds.cloudy > FEW_CLOUDS or clouds.unknown > LITTLE_UNKNOWN:
+        return memory
+    old = memory.dark_mag
+    new = sky.zenith_mag if old is None else old + DARK_PACE * (sky.zenith_mag - old)
+    return replace(memory, dark_mag=new)

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.simulator import radiance as glow
-from allsky360.simulator.bodies import moon_phase_angle_deg
 from allsky360.simulator.photometry import radiance
 from allsky360.simulator.scene import Scene
 from allsky360.simulator.view import View
 from allsky360.sky.catalogue import horizon_vectors
 from allsky360.sky.ephemeris import SunMoon, horizon_rotation
+from allsky360.sky.moonlight import moon_phase_angle_deg
 
 Array = NDArray[np.float32]
 

@@ -63,11 +63,6 @@ def apparent_sun_moon(site: Site, when: datetime) -> SunMoon:
     return SunMoon(**fields)
 
 
-def moon_phase_angle_deg(moon: SunMoon) -> float:
-    """Return the phase angle: 0 full, 180 new."""
-    return float(np.degrees(np.arccos(np.clip(2.0 * moon.moon_illumination - 1.0, -1.0, 1.0))))
-
-
 def moon_v(phase_angle_deg: float) -> float:
     """Return the Moon's V magnitude above the atmosphere (Krisciunas & Schaefer 1991, eq. 9)."""
     return -12.73 + 0.026 * abs(phase_angle_deg) + 4e-9 * phase_angle_deg**4

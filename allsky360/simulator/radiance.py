@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.simulator.photometry import radiance
+from allsky360.sky.moonlight import K_V, mag_of_nanolamberts, moonlight_nanolamberts
 
 Array = NDArray[np.float32]
 
@@ -29,7 +30,6 @@ ZENITH_MAG_OF_SUN: tuple[tuple[float, float], ...] = (
 )
 _SUN_ALTITUDE_DEG, _ZENITH_MAG = zip(*ZENITH_MAG_OF_SUN, strict=True)
 
-K_V = 0.16
 SUN_BV, MOON_BV, NIGHT_BV, TOWN_BV, MILKY_WAY_BV = 0.65, 0.92, 0.70, 1.10, 0.70
 MOONLIT_SKY_BV = 0.10
 
@@ -91,22 +91,8 @@ def moonlit_sky(
     fade = fade * fade * (3 - 2 * fade)
     if fade == 0.0:
         return np.zeros_like(airmass)
-    rho = np.degrees(np.arccos(np.clip(cos_to_moon, -1.0, 1.0)))
-    alpha = abs(phase_angle_deg)
-    brightness = 10.0 ** (-0.4 * (3.84 + 0.026 * alpha + 4e-9 * alpha**4))
-    rayleigh = 10.0**5.36 * (1.06 + cos_to_moon**2)
-    # Their two branches meet at 8.6 degrees; the larger one keeps it free of a step.
-    mie = np.maximum(10.0 ** (6.15 - rho / 40.0), 6.2e7 / np.maximum(rho, 1.0) ** 2)
-    moon_z = np.radians(90.0 - max(moon_altitude_deg, 0.0))
-    moon_x = 1.0 / np.sqrt(1.0 - 0.96 * np.sin(moon_z) ** 2)
-    nanolambert = (
-        (rayleigh + mie)
-        * brightness
-        * 10.0 ** (-0.4 * K_V * moon_x)
-        * (1.0 - 10.0 ** (-0.4 * K_V * airmass))
-    )
-    # B[nL] = 34.08 exp(20.7233 - 0.92104 V), their eq. 1.
-    mag = (20.7233 - np.log(np.maximum(nanolambert, 1e-9) / 34.08)) / 0.92104
+    light = moonlight_nanolamberts(cos_to_moon, airmass, moon_altitude_deg, phase_angle_deg)
+    mag = mag_of_nanolamberts(light)
     return (fade * radiance(mag)).astype(np.float32)
 
 

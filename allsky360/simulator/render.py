@@ -16,7 +16,6 @@ from allsky360.simulator.bodies import (
     SUN_RADIUS_DEG,
     SUN_V,
     apparent_sun_moon,
-    moon_phase_angle_deg,
     moon_v,
     planets,
 )
@@ -28,6 +27,7 @@ from allsky360.simulator.transients import transients_during
 from allsky360.simulator.view import View
 from allsky360.sky.catalogue import altaz_of, apparent_altaz, horizon_vectors, load_catalogue
 from allsky360.sky.ephemeris import SunMoon
+from allsky360.sky.moonlight import moon_phase_angle_deg
 from allsky360.sky.refraction import pressure_mbar
 
 Array = NDArray[np.float32]

@@ -10,6 +10,7 @@ remains unknown.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,11 @@ from allsky360.sky.sky_cells import SkyCells, sky_cells
 
 Float = NDArray[np.float64]
 
-BLUENESS_LIMIT, BLUENESS_LIMIT_LOW = 0.80, 0.35
+BLUENESS_LIMIT, BLUENESS_LIMIT_LOW = 1.05, 0.57
 """log2(blue / red), 0 for sunlight, between cloud and clear sky: zenith, horizon."""
+
+UNKNOWN_GAINS = -0.24
+"""What the settings' default gains make of that scale on a typical sensor."""
 
 BLUENESS_SIGMA = 0.22
 ROUGHNESS_LIMIT = 0.10
@@ -33,7 +37,7 @@ ROUGHNESS_LIMIT = 0.10
 SUN_GLARE_DEG, MOON_GLARE_DEG = 18.0, 12.0
 DAY_ABOVE_DEG, MOON_UP_DEG, MOON_LIT = 0.0, 8.0, 0.3
 _SHORT_SIDE = 270
-_FEWEST = 6
+FEWEST_BLOCKS = 6
 _COMMON_SIGMA = 0.05
 
 
@@ -43,6 +47,7 @@ def clouds_from_texture(
     lights: SunMoon,
     *,
     white_balance: tuple[float, float] = (1.35, 1.65),
+    calibrated: bool = False,
     clipped: Array | None = None,
     pedestal: float = 0.0,
     mask: NDArray[np.bool_] | None = None,
@@ -58,6 +63,8 @@ def clouds_from_texture(
         Sun and Moon.
     white_balance
         Gains of red and blue that make daylight white.
+    calibrated
+        Whether they were measured on this camera's stars.
     clipped
         ``(H, W)`` uint8, 255 = saturated.
     mask
@@ -75,6 +82,70 @@ def clouds_from_texture(
     colour = linear.shape[2] == 3
     if not (day and colour) and not moonlit:
         return clouds_from_chances(cells, half, unknown, common_sigma=0.0)
+    blocks = blocks_of(linear, lens, cells, clipped=clipped, mask=mask, pedestal=pedestal)
+    source = (
+        (lights.sun_altitude_deg, lights.sun_azimuth_deg, SUN_GLARE_DEG)
+        if day
+        else (lights.moon_altitude_deg, lights.moon_azimuth_deg, MOON_GLARE_DEG)
+    )
+    toward = horizon_vectors(np.array(source[0]), np.array(source[1]))
+    free = cells.vectors @ toward < math.cos(math.radians(source[2]))
+    known = free & (blocks.count >= FEWEST_BLOCKS)
+    if day:
+        chance = _by_colour(blocks, cells, white_balance, calibrated)
+        return clouds_from_chances(
+            cells, chance, known & (np.abs(chance - 0.5) > 0.1), common_sigma=_COMMON_SIGMA
+        )
+    rough = _roughness(blocks)
+    return clouds_from_chances(
+        cells, np.where(rough > ROUGHNESS_LIMIT, 0.9, 0.5), known & (rough > ROUGHNESS_LIMIT),
+        common_sigma=_COMMON_SIGMA,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """A frame shrunk to blocks of pixels, those that show sky; ``(N,)`` unless said otherwise.
+
+    Attributes
+    ----------
+    light
+        ``(N, channels)`` mean of each block, all above zero.
+    cell
+        The cell each lies in.
+    x, y
+        Places in units of blocks.
+    count
+        ``(cells,)`` blocks of each cell.
+    """
+
+    light: Float
+    cell: NDArray[np.intp]
+    x: Float
+    y: Float
+    count: NDArray[np.intp]
+
+    def blueness(self, white_balance: tuple[float, float]) -> Float:
+        """Return log2 of white-balanced blue over red, 0 for sunlight, ``(N,)``."""
+        red, blue = self.light[:, 0] * white_balance[0], self.light[:, 2] * white_balance[1]
+        return np.asarray(np.log2(blue / red))
+
+    def mean(self, values: Float) -> Float:
+        """Return the mean over the blocks of each cell, ``(cells,)``; 0 where there are none."""
+        total = np.bincount(self.cell, values, minlength=self.count.size)
+        return np.asarray(total / np.maximum(self.count, 1))
+
+
+def blocks_of(
+    linear: Array,
+    lens: LensModel,
+    cells: SkyCells,
+    *,
+    clipped: Array | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    pedestal: float = 0.0,
+) -> Blocks:
+    """Shrink a frame to some hundred blocks across, without saturated or landscape ones."""
     size = max(1, round(min(lens.width, lens.height) / _SHORT_SIDE))
     small = np.asarray(to_host(block_mean(linear, size)), dtype=np.float64) - pedestal
     rows, columns = small.shape[:2]
@@ -88,58 +159,34 @@ def clouds_from_texture(
     if mask is not None:
         sky = block_mean(mask.astype(np.float32), size)
         good &= np.asarray(sky) > 0.95
-    source = (
-        (lights.sun_altitude_deg, lights.sun_azimuth_deg, SUN_GLARE_DEG)
-        if day
-        else (lights.moon_altitude_deg, lights.moon_azimuth_deg, MOON_GLARE_DEG)
-    )
-    toward = horizon_vectors(np.array(source[0]), np.array(source[1]))
-    free = cells.vectors @ toward < math.cos(math.radians(source[2]))
     count = np.bincount(cell[good], minlength=len(cells))
-    known = free & (count >= _FEWEST)
-    if day:
-        chance = _by_colour(small, cell, good, cells, white_balance)
-        return clouds_from_chances(
-            cells, chance, known & (np.abs(chance - 0.5) > 0.1), common_sigma=_COMMON_SIGMA
-        )
-    rough = _roughness(small.mean(axis=2), cell, good, x / size, y / size, len(cells))
-    return clouds_from_chances(
-        cells, np.where(rough > ROUGHNESS_LIMIT, 0.9, 0.5), known & (rough > ROUGHNESS_LIMIT),
-        common_sigma=_COMMON_SIGMA,
-    )  # fmt: skip
+    return Blocks(small[good], cell[good], x[good] / size, y[good] / size, count)
 
 
 def _by_colour(
-    small: Float, cell: NDArray[np.intp], good: NDArray[np.bool_], cells: SkyCells,
-    white_balance: tuple[float, float],
-) -> Float:  # fmt: skip
+    blocks: Blocks, cells: SkyCells, white_balance: tuple[float, float], calibrated: bool
+) -> Float:
     """Return the chance that most of each cell is as white as cloud."""
-    red, blue = small[..., 0] * white_balance[0], small[..., 2] * white_balance[1]
-    blueness = np.log2(np.where(good, blue, 1.0) / np.where(good, red, 1.0))
     low = np.cos(np.radians(cells.altitude_deg)) ** 4
     limit = BLUENESS_LIMIT + (BLUENESS_LIMIT_LOW - BLUENESS_LIMIT) * low
-    index = cell[good]
-    pull = (limit[index] - blueness[good]) / BLUENESS_SIGMA
-    white = 1.0 / (1.0 + np.exp(-np.clip(1.702 * pull, -40, 40)))
-    count = np.maximum(np.bincount(index, minlength=len(cells)), 1)
-    return np.asarray(np.bincount(index, white, minlength=len(cells)) / count)
+    if not calibrated:
+        limit = limit + UNKNOWN_GAINS
+    pull = (limit[blocks.cell] - blocks.blueness(white_balance)) / BLUENESS_SIGMA
+    return blocks.mean(1.0 / (1.0 + np.exp(-np.clip(1.702 * pull, -40, 40))))
 
 
-def _roughness(
-    light: Float, cell: NDArray[np.intp], good: NDArray[np.bool_], x: Float, y: Float, n: int
-) -> Float:
+def _roughness(blocks: Blocks) -> Float:
     """Return the RMS of log brightness in each cell about its own plane; 0 where too few."""
-    value, index = np.log(np.where(good, light, 1.0)), np.where(good, cell, -1)
+    value, n = np.log(blocks.light.mean(axis=1)), blocks.count.size
     out = np.zeros(n)
-    order = np.argsort(index, axis=None, kind="stable")
-    edges = np.searchsorted(index.ravel()[order], np.arange(n + 1))
-    flat_v, flat_x, flat_y = value.ravel(), x.ravel(), y.ravel()
+    order = np.argsort(blocks.cell, kind="stable")
+    edges = np.searchsorted(blocks.cell[order], np.arange(n + 1))
     for k in range(n):
         part = order[edges[k] : edges[k + 1]]
-        if part.size < _FEWEST:
+        if part.size < FEWEST_BLOCKS:
             continue
-        design = np.stack([np.ones(part.size), flat_x[part], flat_y[part]], axis=1)
-        answer, *_ = np.linalg.lstsq(design, flat_v[part], rcond=None)
-        rest = flat_v[part] - design @ answer
+        design = np.stack([np.ones(part.size), blocks.x[part], blocks.y[part]], axis=1)
+        answer, *_ = np.linalg.lstsq(design, value[part], rcond=None)
+        rest = value[part] - design @ answer
         out[k] = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
     return out

@@ -47,6 +47,10 @@ _BAD = StarFlag.SATURATED | StarFlag.EDGE | StarFlag.MASKED | StarFlag.PLANET
 _FAR_TOO_BRIGHT = 1.6
 
 
+Method = Literal["stars", "stars and colour", "texture", "none"]
+Reference = Literal["remembered", "frame", "colour", "none"]
+
+
 class CellState(IntEnum):
     """What is known of a cell."""
 
@@ -64,10 +68,11 @@ class CloudMap:
     cells
         The cells, from 10 degrees to the zenith unless asked otherwise.
     method
-        "stars", "texture" (colour and texture; by day), or "none" where nothing could be used.
+        "stars", "stars and colour" (under the Moon), "texture" (colour by day, texture under the
+        Moon without stars), or "none" where nothing could be used.
     reference
         What clear air is known from: "remembered" zero point; "frame": the clearest part of this
-        frame, which uniform cloud would fool; "colour" by day; "none".
+        frame, which uniform cloud would fool; "colour" of sunlit or moonlit air; "none".
     transparency, transparency_sigma
         Mean share of starlight let through, relative to clear air at that altitude, with its error;
         NaN where no star was used and in the texture method.
@@ -84,8 +89,8 @@ class CloudMap:
     """
 
     cells: SkyCells
-    method: Literal["stars", "texture", "none"]
-    reference: Literal["remembered", "frame", "colour", "none"]
+    method: Method
+    reference: Reference
     transparency: Float
     transparency_sigma: Float
     cloud_chance: Float
@@ -140,7 +145,7 @@ def clouds_from_stars(
         scale = 10.0 ** (0.4 * sign * photometry.zero_point_sigma)
         shifts.append(_fraction(cells, hidden(scale), known)[0])
     common = abs(shifts[1] - shifts[0]) / 2.0
-    return _summed(
+    return summed(
         cells, "stars", "remembered" if remembered else "frame", through, sigma, chance, known,
         common,
     )  # fmt: skip
@@ -151,7 +156,7 @@ def nothing_known(cells: SkyCells | None = None) -> CloudMap:
     cells = cells or sky_cells()
     nan = np.full(len(cells), np.nan)
     half, no = np.full(len(cells), 0.5), np.zeros(len(cells), dtype=bool)
-    return _summed(cells, "none", "none", nan, nan, half, no, 0.0)
+    return summed(cells, "none", "none", nan, nan, half, no, 0.0)
 
 
 def clouds_from_chances(
@@ -160,8 +165,8 @@ def clouds_from_chances(
     """Return the map of the texture method from chances of cloud, ``(cells,)`` each."""
     nan = np.full(len(cells), np.nan)
     method: Literal["texture", "none"] = "texture" if known.any() else "none"
-    reference: Literal["colour", "none"] = "colour" if known.any() else "none"
-    return _summed(cells, method, reference, nan, nan, chance, known, common_sigma)
+    reference: Reference = "colour" if known.any() else "none"
+    return summed(cells, method, reference, nan, nan, chance, known, common_sigma)
 
 
 def _transparency(
@@ -188,12 +193,15 @@ def _transparency(
     toward = horizon_vectors(photometry.altitude_deg[use], photometry.azimuth_deg[use])
     kernel = np.exp((cells.vectors @ toward.T - 1.0) / math.radians(KERNEL_DEG) ** 2)
     kernel[kernel < 0.01] = 0.0
-    weight = kernel * (expected**2 / variance)[None, :]
+    # One noise for all stars of a cell: lit cloud is noisier than the clear sky beside it, and
+    # stars weighed by their own noise would leave the say to the clear part.
+    around = kernel @ photometry.flux_sigma[use] ** 2 / np.maximum(kernel.sum(axis=1), 1e-12)
+    weight = kernel * (expected**2 / (around[:, None] + (STAR_SCATTER * expected) ** 2))
     total = weight.sum(axis=1)
     ratio = flux / expected
     with np.errstate(invalid="ignore", divide="ignore"):
         through = weight @ ratio / total
-        sigma = np.sqrt(kernel**2 @ (expected**2 / variance)) / total
+        sigma = np.sqrt(weight**2 @ (variance / expected**2)) / total
     empty = total < 1.0
     through[empty], sigma[empty] = np.nan, np.nan
     stars = np.maximum(total**2 / np.maximum((weight**2).sum(axis=1), 1e-12), 1.0)
@@ -226,16 +234,17 @@ def _fraction(cells: SkyCells, chance: Float, known: NDArray[np.bool_]) -> tuple
     return fraction, error
 
 
-def _summed(
+def summed(
     cells: SkyCells,
-    method: Literal["stars", "texture", "none"],
-    reference: Literal["remembered", "frame", "colour", "none"],
+    method: Method,
+    reference: Reference,
     through: Float,
     sigma: Float,
     chance: Float,
     known: NDArray[np.bool_],
     common_sigma: float,
 ) -> CloudMap:
+    """Return the map of chances of cloud, of which some are known; arrays ``(cells,)``."""
     cloudy = known & (chance >= 0.5)
     state = np.where(known, cloudy.astype(np.int8), np.int8(CellState.UNKNOWN)).astype(np.int8)
     area = cells.solid_angle_sr / cells.solid_angle_sr.sum()
