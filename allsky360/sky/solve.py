@@ -206,17 +206,14 @@ def solve_lens(
     LensNotSolved
         With the reason.
     """
-    frame = _usable(stars, width, height)
-    everything = _usable(stars, width, height, EDGE)
-    # Where stars are hardly wider than a pixel, a finder calls many of them hot.
-    undersampled = frame.x.size < _HOT_SHARE_BELOW * everything.x.size
-    if everything.x.size < LEAST_STARS or (frame.x.size < LEAST_STARS and not undersampled):
-        raise _too_few(frame.x.size, site, when)
+    frames = _to_try(stars, width, height)
+    if frames[-1].x.size < LEAST_STARS:
+        raise _too_few(frames[0].x.size, site, when)
     focals = focal_range_px or (
         _FOCAL_SHARES[0] * min(width, height),
         _FOCAL_SHARES[1] * min(width, height),
     )
-    for tried in (frame, everything) if undersampled else (frame,):
+    for tried in frames:
         if tried.x.size < LEAST_STARS:
             continue
         solved = _hinted(tried, site, when, hint) if hint else None
@@ -227,12 +224,23 @@ def solve_lens(
         if axis_tilt_deg(solved.geometry) <= max_tilt_deg:
             return _finished(tried, site, when, solved.geometry, max_tilt_deg)
         raise _misplaced(axis_among_stars(solved.geometry, site, when), site, when, max_tilt_deg)
-    frame = everything if undersampled else frame
+    frame = frames[-1]
     if explain_failure:
         star = _elsewhere(frame, site, when, focals)
         if star is not None:
             raise _misplaced(star, site, when, max_tilt_deg)
     raise _hopeless(frame.x.size, site, when)
+
+
+def _to_try(stars: StarTable, width: int, height: int) -> tuple[_Frame, ...]:
+    """Return the stars without hot pixels, and with them where that leaves few.
+
+    Where stars are hardly wider than a pixel, a finder calls many of them hot.
+    """
+    clean = _usable(stars, width, height)
+    everything = _usable(stars, width, height, EDGE)
+    doubtful = clean.x.size < _HOT_SHARE_BELOW * everything.x.size
+    return (clean, everything) if doubtful else (clean,)
 
 
 def _usable(stars: StarTable, width: int, height: int, refused: int = HOT | EDGE) -> _Frame:
@@ -441,12 +449,12 @@ def refine_lens(
     """
     good, warnings = [], []
     for stars, when in frames:
-        frame = _usable(stars, lens.width, lens.height)
-        solved = _hinted(frame, site, when, lens) if frame.x.size >= LEAST_STARS else None
-        if solved is None:
-            warnings.append(f"left out {when.isoformat()}: its stars do not fit the lens")
+        for frame in _to_try(stars, lens.width, lens.height):
+            if frame.x.size >= LEAST_STARS and _hinted(frame, site, when, lens) is not None:
+                good.append((_sky(frame, site, when), frame.held, when))
+                break
         else:
-            good.append((_sky(frame, site, when), frame.held, when))
+            warnings.append(f"left out {when.isoformat()}: its stars do not fit the lens")
     if not good:
         raise LensNotSolved(
             "no-match",

@@ -140,9 +140,12 @@ def test_a_flag_that_calls_most_stars_hot_is_doubted():
     class Flagged(Stars):
         flags = np.where(np.arange(stars.x.size) % 12 == 0, 0, HOT).astype(np.uint16)
 
-    solution = solved(Flagged(stars.x, stars.y, stars.flux), lens, focal_range_px=NEAR)
+    flagged = Flagged(stars.x, stars.y, stars.flux)
+    solution = solved(flagged, lens, focal_range_px=NEAR)
     assert solution.stars == stars.x.size
     assert error_px(lens, solution.lens).max() < 0.6
+    night = refine_lens([(flagged, DARK)], TENERIFE, solution.lens)
+    assert night.stars == stars.x.size
 
 
 def test_wrong_hour_is_named():
