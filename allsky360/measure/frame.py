@@ -22,7 +22,7 @@ from allsky360.sky.clouds import CloudMap, clouds_from_stars
 from allsky360.sky.ephemeris import SunMoon, sun_moon
 from allsky360.sky.frames import sidereal_time_h
 from allsky360.sky.lens import LensModel
-from allsky360.sky.match import match_stars
+from allsky360.sky.match import Matches, match_stars
 from allsky360.sky.night import night_phase
 from allsky360.sky.photometry import Photometry, measure_photometry
 from allsky360.sky.plane import measurement_plane
@@ -170,9 +170,7 @@ def measure_frame(
                 stars, lens, site, middle, max_v=MATCH_V, radius_px=MATCH_RADIUS_PX
             )
             scalars |= _of_sky(photometry, brightness)
-            scalars["stars_matched"] = float(len(matches))
-            if len(matches):
-                scalars["lens_residual_px"] = float(np.median(matches.residual_px))
+            scalars |= _of_matches(matches)
             clock.mark("sky")
             balance = None
             if not display_referred:
@@ -248,6 +246,7 @@ def _of_sky(stars: Photometry, sky: SkyBrightness) -> dict[str, float]:
         "extinction_mag_sigma": stars.extinction_sigma,
         "star_scatter_mag": stars.scatter_mag,
         "limiting_mag": stars.limiting_mag,
+        "limiting_mag_sigma": stars.limiting_sigma,
         "stars_detected": float(np.count_nonzero(stars.detected)),
         "sky_brightness_mag_arcsec2": sky.zenith_mag,
         "sky_brightness_mag_arcsec2_sigma": sky.zenith_sigma,
@@ -255,6 +254,17 @@ def _of_sky(stars: Photometry, sky: SkyBrightness) -> dict[str, float]:
     if stars.zero_point_source == "none":
         for name in ("zero_point_mag", "zero_point_mag_sigma"):
             numbers[name] = math.nan
+    return numbers
+
+
+def _of_matches(matches: Matches) -> dict[str, float]:
+    """Count, and distance from the lens's places with its error."""
+    numbers = {"stars_matched": float(len(matches))}
+    if len(matches):
+        middle = float(np.median(matches.residual_px))
+        spread = 1.4826 * float(np.median(np.abs(matches.residual_px - middle)))
+        numbers["lens_residual_px"] = middle
+        numbers["lens_residual_px_sigma"] = 1.25 * spread / math.sqrt(len(matches))
     return numbers
 
 

@@ -59,6 +59,8 @@ def descriptions() -> dict[str, dict[str, str]]:
         "fwhm_px",
         "zero_point_mag",
         "extinction_mag",
+        "limiting_mag",
+        "lens_residual_px",
         "sky_brightness_mag_arcsec2",
         "white_balance_red_stars",
         "white_balance_blue_stars",

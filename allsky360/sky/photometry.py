@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntFlag
@@ -75,7 +76,7 @@ class Photometry:
         1.48 x median absolute residual of clear, unblended, unsaturated stars of SNR > 20; NaN.
     fit_stars, clear_share
         Clear stars in the fit, and their share of the stars that were bright enough for it.
-    limiting_mag
+    limiting_mag, limiting_sigma
         V of a B-V = 0.6 star near the zenith (airmass 1) that would stand 5 sigma out; NaN.
     fit
         The whole fit, for :func:`allsky360.sky.zero_point.remember`.
@@ -119,6 +120,7 @@ class Photometry:
     fit_stars: int
     clear_share: float
     limiting_mag: float
+    limiting_sigma: float
     fit: ZeroPointFit | None
     aperture_px: float
     correction_mag: float
@@ -249,6 +251,7 @@ def measure_photometry(
     clear = np.full(stars.index.size, np.nan)
     if fit is not None:
         clear[chosen] = fit.clear
+    limit, limit_sigma = _limiting_mag(forced, stars, zp, zp_sigma, k, colour, exposure_s, usable)
     strong = usable & (clear > 0.5) & (forced.flux > 20.0 * forced.flux_sigma)
     scatter = 1.4826 * float(np.median(np.abs(delta[strong]))) if strong.sum() > 5 else float("nan")
     return Photometry(
@@ -263,7 +266,8 @@ def measure_photometry(
         scatter_mag=scatter,
         fit_stars=fit.stars if fit is not None else 0,
         clear_share=fit.clear_share if fit is not None else float("nan"),
-        limiting_mag=_limiting_mag(forced, stars, zp, k, colour, exposure_s, usable),
+        limiting_mag=limit,
+        limiting_sigma=limit_sigma,
         fit=fit,
         aperture_px=forced.shape.radius,
         correction_mag=forced.correction_mag,
@@ -389,13 +393,17 @@ def _parameters(
 
 
 def _limiting_mag(
-    forced: ForcedFluxes, stars: _Targets, zp: float, k: float, colour: tuple[float, float],
-    exposure_s: float, usable: NDArray[np.bool_],
-) -> float:  # fmt: skip
+    forced: ForcedFluxes, stars: _Targets, zp: float, zp_sigma: float, k: float,
+    colour: tuple[float, float], exposure_s: float, usable: NDArray[np.bool_],
+) -> tuple[float, float]:  # fmt: skip
+    """Return the limit and its error: that of the zero point, and how unlike the noise is."""
     high = usable & (stars.altitude > 60.0) & (stars.v_mag > 4.5)
     if np.count_nonzero(high) < 5:
         high = usable & (stars.v_mag > 4.5)
     if not np.isfinite(zp) or not high.any():
-        return float("nan")
-    flux = 5.0 * float(np.median(forced.flux_sigma[high])) / exposure_s
-    return float(zp - 2.5 * np.log10(flux) - k - colour[0] * 0.6 - colour[1] * 0.36)
+        return float("nan"), float("nan")
+    noise = -2.5 * np.log10(5.0 * forced.flux_sigma[high] / exposure_s)
+    middle = float(np.median(noise))
+    spread = 1.4826 * float(np.median(np.abs(noise - middle)))
+    error = math.hypot(zp_sigma, 1.25 * spread / math.sqrt(noise.size))
+    return float(zp + middle - k - colour[0] * 0.6 - colour[1] * 0.36), error

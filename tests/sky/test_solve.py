@@ -115,6 +115,23 @@ def test_pieces_of_a_blob_do_not_vouch_for_each_other():
     assert solved(stars, lens, hint=lens).evidence.log10_odds > 20
 
 
+def test_heaps_brighter_than_any_star_do_not_hide_the_sky():
+    """The Moon's bleeding column and glare: dozens of points a pixel or two apart (Lowell 018)."""
+    lens = fisheye(1600, 1100)
+    rng = np.random.default_rng(14)
+    stars = found_stars(lens, TENERIFE, DARK, rng, count=250)
+    column = np.arange(60) * 3.0 + 700.0
+    heap = np.stack([np.full(60, 666.0) + rng.normal(0, 0.4, 60), column])
+    bright = np.full(60, 10.0 * stars.flux.max())
+    both = Stars(
+        np.concatenate([stars.x, heap[0]]),
+        np.concatenate([stars.y, heap[1]]),
+        np.concatenate([stars.flux, bright]),
+    )
+    solution = solved(both, lens, focal_range_px=NEAR, explain_failure=False)
+    assert error_px(lens, solution.lens).max() < 0.6
+
+
 def test_hot_pixels_by_flag_are_left_out():
     lens = fisheye(1600, 1100)
     rng = np.random.default_rng(4)
