@@ -56,8 +56,9 @@ MOST_STARS = 2000
 HELD_OUT_EVERY, HELD_OUT_EVERY_OF_FEW, OF_FEW_BELOW = 5, 3, 100
 MAX_TILT_DEG = 6.0
 _ALONE_PX = 5.0  # two stars' images are one blob within this
-#: A point with more than one other this near and at least this bright beside it comes last.
-_HEAP_PX, _HEAP_FLUX, _HEAP_OTHERS = 8.0, 0.2, 2
+#: A point with more than one other this near (a share of the shorter side) and at least this
+#: bright beside it comes last.
+_HEAP_SHARE, _HEAP_FLUX, _HEAP_OTHERS = 0.012, 0.2, 2
 _HOT_SHARE_BELOW = 0.7  # of the points are left: the others may be stars all the same
 _EXTINCTION = 0.25  # mag per airmass, good enough to sort by
 # Found stars, catalogue stars per field, step of the focal length, turns of the vote's grid.
@@ -257,20 +258,22 @@ def _usable(stars: StarTable, width: int, height: int, refused: int = HOT | EDGE
     every = HELD_OUT_EVERY if order.size >= OF_FEW_BELOW else HELD_OUT_EVERY_OF_FEW
     held = np.arange(order.size) % every == every - 1
     held &= _alone(x[order], y[order])
-    last = np.argsort(_heaped(x[order], y[order], flux[order]), kind="stable")
+    near_px = max(_ALONE_PX, _HEAP_SHARE * min(width, height))
+    last = np.argsort(_heaped(x[order], y[order], flux[order], near_px), kind="stable")
     order, held = order[last], held[last]
     return _Frame(x[order], y[order], held, width, height)
 
 
-def _heaped(x: Float, y: Float, flux: Float) -> NDArray[np.bool_]:
+def _heaped(x: Float, y: Float, flux: Float, near_px: float) -> NDArray[np.bool_]:
     """Say which points lie in a heap of points as bright as they are.
 
-    The Moon's glare, the column it bleeds into and lamps behind trees fall into dozens of bright
-    points; first in line, they would leave no room for stars (Lowell 018: 51 of the brightest 60).
+    The Moon's glare, the column it bleeds into, the rim of the sky's circle and lamps behind trees
+    fall into dozens of bright points; first in line, they would leave no room for stars (51 of the
+    brightest 60 in Lowell 018).
     """
     if x.size < 3:
         return np.zeros(x.size, dtype=np.bool_)
-    close = np.hypot(x[:, None] - x, y[:, None] - y) < _HEAP_PX
+    close = np.hypot(x[:, None] - x, y[:, None] - y) < near_px
     close &= flux[None, :] >= _HEAP_FLUX * flux[:, None]
     return np.asarray(close.sum(axis=1) > _HEAP_OTHERS)  # each counts itself
 
