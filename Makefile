@@ -32,7 +32,7 @@ bench:
 	@$(MAKE) --no-print-directory measure VENV=.venv-bench LOCK=deployments/locks/bench.lock
 
 measure: setup
-	@for name in filters hdr_truth debayer flicker overlay measure photometry clouds transients archive exposure_control open_shutter api_scale api_slow_readers timelapse; do \
+	@for name in filters hdr_truth debayer flicker overlay stars measure photometry clouds transients archive exposure_control open_shutter api_scale api_slow_readers timelapse; do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 setup: $(STAMP)

@@ -13,7 +13,7 @@ from allsky360.simulator.scene import Scene
 from allsky360.simulator.view import View
 from allsky360.sky.catalogue import horizon_vectors
 from allsky360.sky.ephemeris import SunMoon, horizon_rotation
-from allsky360.sky.moonlight import moon_phase_angle_deg
+from allsky360.sky.moonlight import K_V, moon_phase_angle_deg
 
 Array = NDArray[np.float32]
 
@@ -49,7 +49,7 @@ def sky_planes(
     ]
     if c.milky_way and lights.sun_altitude_deg < -6.0:
         icrs = grid.vectors @ horizon_rotation(view.site, when).astype(np.float32)
-        dimming = 10.0 ** (-0.4 * glow.K_V * grid.airmass)
+        dimming = 10.0 ** (-0.4 * K_V * grid.airmass)
         parts.append((glow.milky_way(icrs) * dimming, glow.MILKY_WAY_BV))
     if lights.moon_altitude_deg > -1.5:
         moonlit = glow.moonlit_sky(

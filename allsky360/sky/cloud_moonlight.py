@@ -131,7 +131,7 @@ def _class_colours(
     for state, own in ((0, CLEAR_BLUE), (1, CLOUD_BLUE)):
         expected = np.log2(share * 2.0**own + (1.0 - share) * 2.0**OTHER_BLUE)
         known = asked & (stars.state == state)
-        cells = float(min(np.count_nonzero(known), _ENOUGH_CELLS))
+        cells = min(float(np.count_nonzero(known)), _ENOUGH_CELLS)
         weight = cells / SPREAD**2
         off = float(np.median((blueness - expected)[known])) if known.any() else 0.0
         out.append(expected + off * weight / (weight + CLASS_SIGMA**-2))

@@ -29,8 +29,10 @@ _QUIET_SIGMA, _QUIET_PLACES = 6.0, 600
 _AROUND_SHARE = 0.04
 """Reach of the average over places around, a share of the frame's longer side."""
 
-_WORTH = 0.5
-"""Unevenness over the ring's own variance from which a surface is fitted."""
+_WORTH = 8.0
+"""Unevenness that is let pass, over the noise that photons leave in the mean of a circle. Unseen
+stars of the Milky Way make some, and a surface takes a little of a star's own wings for sky; lit
+cloud makes a hundred."""
 
 _FEWEST_PLACES = 20
 _GRID = 18  # cells of the map of unevenness along each side
@@ -91,7 +93,7 @@ def sky_levels(
     # A few places tell where the sky is uneven; most skies are even, and then that was all.
     first = _quiet(sums, shape)
     uneven = _uneven(sums, shape, first, _surfaces(plane, sums, first, shape, blocked), plane.shape)
-    k = np.flatnonzero(sums.inside & (uneven > _WORTH * ring_variance))
+    k = np.flatnonzero(sums.inside & (uneven > 0.0))
     if k.size:
         surfaces = _surfaces(plane, sums, k, shape, blocked)
         error_s = surfaces.variance * surfaces.sigma**2
@@ -119,7 +121,10 @@ def _uneven(
     surfaces: _Surfaces,
     size: tuple[int, int],
 ) -> Float:
-    """Return the variance of the ring's level about the truth, from the places around each."""
+    """Return the variance of the ring's level about the truth, from the places around each.
+
+    Less what is let pass; 0 in even skies, a few unseen stars in the rings included.
+    """
     where = where[surfaces.good]
     if where.size < _FEWEST_PLACES:
         return np.zeros(sums.x.size)
@@ -134,7 +139,8 @@ def _uneven(
     reach = max(_AROUND_SHARE * max(size), 3.0 * shape.ring_outer)
     d2 = (gx[:, None] - sums.x[where]) ** 2 + (gy[:, None] - sums.y[where]) ** 2
     weight = np.exp(-0.5 * d2 / reach**2) + 1e-6
-    around = np.maximum(weight @ excess / weight.sum(axis=1), 0.0)
+    passed = _WORTH * (weight @ s2) / (np.pi * shape.radius**2)
+    around = np.maximum((weight @ excess - passed) / weight.sum(axis=1), 0.0)
     row, column = (
         np.clip(np.nan_to_num(v) / side * _GRID, 0, _GRID - 1).astype(np.int64)
         for v, side in ((sums.y, height), (sums.x, width))
