@@ -70,10 +70,12 @@ class Visit:
         """Requests to anybody but this service."""
         return [u for u in self.requests if not u.startswith((self.base, "data:", "blob:"))]
 
-    def violations(self) -> list[str]:
+    def violations(self, within: str = "html") -> list[str]:
         """What axe finds, in words."""
         self.run(AXE_SCRIPT)
-        found = self.run("axe.run({preload: false, resultTypes: ['violations']})")["violations"]
+        found = self.run(
+            "within => axe.run(within, {preload: false, resultTypes: ['violations']})", within
+        )["violations"]
         return [
             f"{v['id']}: {node['target']} {json.dumps(node['html'])[:160]}"
             for v in found
