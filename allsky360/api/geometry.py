@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,6 @@ from allsky360.api.store import FrameInfo
 from allsky360.errors import AllskyError
 from allsky360.lenses import lens_paths
 from allsky360.model import Site
-from allsky360.overlay.fit import fitted
 from allsky360.sky.lens import LensError, LensModel
 
 
@@ -40,10 +39,30 @@ class View:
     when: datetime
 
     def sized(self, width: int, height: int) -> LensModel:
-        """Return the lens for the picture at another size."""
-        if (width, height) == (self.lens.width, self.lens.height):
-            return self.lens
-        return fitted(self.lens, width, height)
+        """Return the lens for the picture at another size.
+
+        Raises
+        ------
+        NoLens
+            The shapes differ by more than rounding to whole pixels: the lens is another picture's.
+        """
+        lens = self.lens
+        if (width, height) == (lens.width, lens.height):
+            return lens
+        across, down = width / lens.width, height / lens.height
+        if abs(across * lens.height - height) > max(1.0, 0.01 * height):
+            raise NoLens(
+                f"The picture is {width} x {height}, the lens model is for {lens.width} x "
+                f"{lens.height}: they have not the same shape."
+            )
+        return replace(
+            lens,
+            width=width,
+            height=height,
+            cx=(lens.cx + 0.5) * across - 0.5,
+            cy=(lens.cy + 0.5) * down - 0.5,
+            focal_px=lens.focal_px * (across * down) ** 0.5,
+        )
 
 
 def view_of(service: Service, frame: FrameInfo) -> View:

@@ -196,11 +196,19 @@ class SkyInfo(Answer):
     moon_illumination: float = Field(description="Lit fraction of the disc, 0 to 1.")
 
 
+class SparseFrame(Answer):
+    """A frame of which only some `fields` were asked for."""
+
+    model_config = ConfigDict(extra="allow", ser_json_inf_nan="null")
+
+    id: str
+
+
 class FramePage(Answer):
     """Frames in order of capture (or newest first)."""
 
     camera: str | None
-    frames: list[Frame]
+    frames: list[Frame | SparseFrame]
     cursor: str | None = Field(
         description="Position after this page, also on the last page: ask again with it for what "
         "was captured since."

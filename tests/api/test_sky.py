@@ -59,6 +59,8 @@ async def test_an_overlay_follows_its_layers_and_the_pictures_size(
     changed = np.abs(burnt.astype(int) - plain.astype(int)).max(axis=2) > 8
     assert changed.any()
     assert not changed[layer[..., 3] == 0].any()
+    tiny = await client.get(f"{at}/picture?width=16&overlay=planets,text")  # 16 x 11: rounded
+    assert picture_of(tiny.content).shape[:2] == (11, 16)
     assert (await get(client, f"{at}/overlay.svg?layers=nonsense", 422))["errors"]
 
 
