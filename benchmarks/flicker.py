@@ -15,10 +15,12 @@ doing. A square darker than the sky becomes a silhouette and goes towards black,
 change is large as a share of next to nothing: while the sky outshines it, the change is taken as a
 share of the sky's code; the largest share of its own is printed beside (in brackets).
 
-Clouds, Moon and seeds differ from night to night; no setting was chosen by these nights. In
-twilight the picture must follow a sky that changes a thousandfold, and nothing can stay what it
-was: changes count from the frame on that has the Sun below -15 degrees (the chain's own limit of
-"dark"); the largest before that is shown too.
+Clouds, Moon and seeds differ from night to night. How fast the tone may follow (``SLEW`` in
+imaging/tone.py) was chosen on the night with the full Moon, so that night proves nothing by itself;
+the scale of the radii, the part of a square that is read, and the share of the sky's code were
+settled after first results. In twilight the picture must follow a sky that changes a thousandfold,
+and nothing can stay what it was: changes count from the frame on that has the Sun below -15 degrees
+(the chain's own limit of "dark"); the largest before that is shown too.
 
 Run: python -m benchmarks.flicker [--night moonrise] [--frames 200] [--seconds 30]
 """
