@@ -132,6 +132,7 @@ async def test_a_token_reads_what_its_scopes_say(
         "a360_" + "A" * 43,
         " " * 20,
     ],
+    ids=range(10),  # made anew in every process, so that they can name nothing
 )
 async def test_forged_tokens_are_refused(
     house: House, settings: Settings, tokens: dict[str, Any], forged: str
