@@ -88,7 +88,7 @@ TABLE: Mapping[type[Exception], Kind] = {
     BadRange: Kind(400, "bad-range", "The range cannot be answered"),
     NoSuchFrame: Kind(404, "not-found", "There is no such thing here"),
     RawRemoved: Kind(410, "raw-removed", "The raw images were removed"),
-    PictureRemoved: Kind(410, "picture-removed", "The picture was removed"),
+    PictureRemoved: Kind(410, "picture-removed", "The picture is no longer there"),
     ArchiveError: Kind(500, "archive-damaged", "A part of the archive cannot be read"),
     EphemerisError: Kind(400, "bad-time", "The ephemeris does not cover that time"),
     NotAcceptable: Kind(406, "not-acceptable", "No acceptable format"),

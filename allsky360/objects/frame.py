@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,40 @@ def forget_frame(settings: ObjectsSettings, ref: FrameRef) -> None:
         if _holds(path, ref.index):
             for file in _images(path, ref.index):
                 file.unlink(missing_ok=True)
+
+
+@contextmanager
+def frame_before(settings: ObjectsSettings, ref: FrameRef) -> Iterator[Path]:
+    """Lay the longest exposure of the frame before into a folder; what transients are told by.
+
+    Call it after :func:`fetch_frame`. The folder is nobody else's: other workers of this machine
+    fetch and forget that frame as they please.
+
+    Raises
+    ------
+    ObjectsError
+        The store refuses or does not answer.
+    """
+    known = night_folder(cache_folder(settings), ref.camera, ref.night)
+    with tempfile.TemporaryDirectory(prefix="allsky360-before-") as folder:
+        root = Path(folder)
+        own = night_folder(root, ref.camera, ref.night)
+        shutil.copytree(known, own, ignore=_pixels)
+        try:
+            for path in raw_stores(own):
+                if ref.index > 0 and _holds(path, ref.index - 1):
+                    longest = _images(path, ref.index - 1)[0].relative_to(root).as_posix()
+                    _fetch(open_place(settings), root, longest, missing_ok=True)
+        except AllskyError:
+            raise
+        except Exception as error:  # as in fetch_frame
+            words = f"{settings.url}, before {ref.id}: {first_line(error)}."
+            raise ObjectsError(words) from error
+        yield root
+
+
+def _pixels(folder: str, names: list[str]) -> list[str]:
+    return [n for n in names if n.startswith("c.")] if Path(folder).name == "raw" else []
 
 
 def _fetch_numbers(store: Any, root: Path, prefix: str) -> None:

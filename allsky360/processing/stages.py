@@ -105,7 +105,12 @@ class FramePackage:
 
 
 def begin_frame(
-    root: Path, ref: FrameRef, settings: Settings, *, lens_upto: int | None = None
+    root: Path,
+    ref: FrameRef,
+    settings: Settings,
+    *,
+    lens_upto: int | None = None,
+    before_root: Path | None = None,
 ) -> Begun:
     """Read an archived bracket and merge it.
 
@@ -117,6 +122,8 @@ def begin_frame(
         The whole tree.
     lens_upto
         Number of the newest lens file that may be used; None: any.
+    before_root
+        Where the frame before lies, if elsewhere.
     """
     from allsky360.archive import Archive
 
@@ -133,7 +140,8 @@ def begin_frame(
         backend=backend_for(settings),
     )
     lens = lens_for(root, ref.camera, frame, log, upto=lens_upto)
-    pair = pair_of(archive, ref, frame.reference, site, settings)
+    earlier = archive if before_root is None else Archive(before_root)
+    pair = pair_of(earlier, ref, frame.reference, site, settings)
     return Begun(ref, bracket, frame, site, lens, log, time.perf_counter() - start, pair)
 
 

@@ -46,12 +46,15 @@ def begin(recipe: Recipe, ref: FrameRef) -> Begun:
     """Read and merge."""
     if not recipe.from_objects:
         return begin_frame(recipe.root, ref, recipe.settings, lens_upto=recipe.lens_upto)
-    from allsky360.objects.frame import fetch_frame, forget_frame
+    from allsky360.objects.frame import fetch_frame, forget_frame, frame_before
 
     place = recipe.settings.objects
     root = fetch_frame(place, ref)
     try:
-        return begin_frame(root, ref, recipe.settings, lens_upto=recipe.lens_upto)
+        with frame_before(place, ref) as earlier:
+            return begin_frame(
+                root, ref, recipe.settings, lens_upto=recipe.lens_upto, before_root=earlier
+            )
     finally:
         forget_frame(place, ref)
 

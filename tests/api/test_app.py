@@ -478,8 +478,9 @@ async def test_a_picture_that_vanished_or_broke_is_a_clear_answer(
     problem = await get(client, f"{API}/frames/{ref.id}/picture?width=50", 500)
     assert "process the frame again" in problem["detail"]
     picture.unlink()
-    await get(client, f"{API}/frames/{ref.id}/picture", 404)
-    await get(client, f"{API}/frames/{ref.id}/picture?width=60", 404)
+    problem = await get(client, f"{API}/frames/{ref.id}/picture", 410)
+    assert problem["type"].endswith("picture-removed")
+    await get(client, f"{API}/frames/{ref.id}/picture?width=60", 410)
 
 
 async def test_raw_that_vanished_is_a_clear_answer(house: House, client: httpx.AsyncClient) -> None:

@@ -176,7 +176,7 @@ async def picture_answer(
     path = service.store.picture(frame)
     if path is None and frame.processed:
         raise PictureRemoved(
-            f"The picture of frame {frame_id(frame)} has been removed.",
+            f"The picture of frame {frame_id(frame)} is no longer there.",
             mend="Its measurements are kept; while raw images are, it can be processed again.",
         )
     if path is None:
