@@ -198,7 +198,7 @@ class ProcessedWriter:
                 continue
             try:
                 content = json.loads(record_path(self.folder, self.version, row).read_bytes())
-            except (FileNotFoundError, ValueError) as error:
+            except (OSError, ValueError) as error:  # a neighbour's damage costs its links alone
                 log.warning("no record of frame %d in %s: %s", row, self.store, error)
                 continue
             if isinstance(content, dict):
