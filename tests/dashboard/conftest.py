@@ -34,7 +34,9 @@ FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader
 Open = Callable[..., Visit]
 
 
-@pytest.fixture(scope="package")
+# Playwright's event loop runs in this thread for as long as the browser is open, and no
+# `asyncio.run` of another test works meanwhile: it ends with the module.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no chromium: the pages are not tested (apt-get install chromium)")
@@ -44,7 +46,7 @@ def browser() -> Iterator[Browser]:
         made.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
     made = browser.new_context(reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
     yield made
@@ -110,21 +112,21 @@ def port() -> int:
         return int(s.getsockname()[1])
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
     made = Truth.begin(tmp_path_factory.mktemp("dashboard") / "archive")
     made.night()
     return made
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def full(truth: Truth, browser: Browser) -> Iterator[str]:
     """A service over two nights with everything in them."""
     with serving(settings_for(truth.root, port(), port())) as base:
         yield base
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[str]:
     """A service over an archive that does not exist yet."""
     root = tmp_path_factory.mktemp("dashboard") / "none"
