@@ -19,6 +19,8 @@ True peak SNR: the light that an event adds to the frame's expected electrons, u
 wide as a star's image, over the photon, dark, read and quantisation noise under the same Gaussian,
 at its brightest point; in the one frame, not in the difference of two.
 
+A clear night's worth of pairs: --clear --skies 33 --noises 40 (about half an hour).
+
 Run: python -m benchmarks.transients [--skies 24]      (exit code 1 where a mark is missed)
 """
 
@@ -102,11 +104,11 @@ def exposure_of(
     )  # fmt: skip
 
 
-def skies(count: int, part: int) -> Iterator[tuple[SkySource, datetime]]:
+def skies(count: int, part: int, covers: tuple[float, ...]) -> Iterator[tuple[SkySource, datetime]]:
     """Yield sources and instants, spread over nights; ``part`` shifts the instants."""
-    for k, cover in enumerate(COVERS):
+    for k, cover in enumerate(covers):
         source = source_of(cover, seed=11 + 7 * k + part)
-        each = count // len(COVERS)
+        each = count // len(covers)
         for n in range(each):
             dusk = datetime.fromisoformat(EVENINGS[n % len(EVENINGS)]).replace(tzinfo=UTC)
             hours = 7.0 * (n // len(EVENINGS) + 0.37 * k + 0.61 * part) / max(each / 4, 1)
@@ -250,13 +252,16 @@ def main() -> int:
     parser.add_argument("--noises", type=int, default=3, help="readouts of each pair")
     parser.add_argument("--events", type=int, default=8, help="events painted on a frame")
     parser.add_argument("--part", type=int, default=0, help="another number: other skies")
+    parser.add_argument("--clear", action="store_true", help="cloudless skies only")
     options = parser.parse_args()
     rng = np.random.default_rng(options.part)
     tried: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     false: list[tuple[datetime, Streak]] = []
     ends: list[float] = []
     pairs, seconds, disturbed = Counter[float](), [], 0
-    for source, start in skies(options.skies, options.part):
+    for source, start in skies(
+        options.skies, options.part, COVERS[:1] if options.clear else COVERS
+    ):
         later = start + timedelta(seconds=CADENCE_S)
         lights = [source.expected_electrons(request_at(t)) for t in (start, later)]
         cover = source.conditions.cloud_cover

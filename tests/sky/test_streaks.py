@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import cv2
 import numpy as np
@@ -51,11 +52,13 @@ def plane(seed: int, *light: Floats, drift: float = 0.0, second: float = 0.0) ->
     return streak_plane(Exposure(image.clip(0, 65535).astype(np.uint16), None, when, 10.0))
 
 
-BEFORE = plane(0)
+@cache
+def earlier() -> StreakPlane:
+    return plane(0)
 
 
-def look(now: StreakPlane, before: StreakPlane = BEFORE) -> StreakSearch:
-    return find_streaks(now, before, fwhm_px=2.6, drift_px=0.5)
+def look(now: StreakPlane, before: StreakPlane | None = None) -> StreakSearch:
+    return find_streaks(now, before or earlier(), fwhm_px=2.6, drift_px=0.5)
 
 
 def test_a_meteor_is_found_where_it_was() -> None:
@@ -168,12 +171,12 @@ def test_every_sensor_is_reduced_to_the_places_of_its_pixels() -> None:
 
 def test_what_cannot_be_compared_says_why() -> None:
     now = plane(1, second=12)
-    assert why_not_comparable(now, BEFORE, 180.0) == ""
-    assert "ended 2 s" in why_not_comparable(now, BEFORE, 1.0)
-    assert "not earlier" in why_not_comparable(BEFORE, now, 180.0)
-    assert "size" in why_not_comparable(replace(now, frame_shape=(1, 2)), BEFORE, 180.0)
-    assert "binning" in why_not_comparable(replace(now, binning=2), BEFORE, 180.0)
-    assert "not known" in why_not_comparable(replace(now, exposure_s=0.0), BEFORE, 180.0)
-    assert "gain" in why_not_comparable(replace(now, gain=3.0), BEFORE, 180.0)
+    assert why_not_comparable(now, earlier(), 180.0) == ""
+    assert "ended 2 s" in why_not_comparable(now, earlier(), 1.0)
+    assert "not earlier" in why_not_comparable(earlier(), now, 180.0)
+    assert "size" in why_not_comparable(replace(now, frame_shape=(1, 2)), earlier(), 180.0)
+    assert "binning" in why_not_comparable(replace(now, binning=2), earlier(), 180.0)
+    assert "not known" in why_not_comparable(replace(now, exposure_s=0.0), earlier(), 180.0)
+    assert "gain" in why_not_comparable(replace(now, gain=3.0), earlier(), 180.0)
     other = replace(now, gain=3.0, egain=0.5, exposure_s=20.0)
-    assert light_ratio(other, replace(BEFORE, egain=1.0)) == pytest.approx(4.0)
+    assert light_ratio(other, replace(earlier(), egain=1.0)) == pytest.approx(4.0)
