@@ -193,6 +193,13 @@ class CaptureSettings(Section):
         5, ge=0, le=100, description="Times a burst asks a faulty camera again within its slot."
     )
     retry_delay_s: float = Field(2.0, ge=0.1, le=600, description="Pause before asking again.")
+    alone_after_s: float = Field(
+        10.0,
+        ge=0,
+        le=86400,
+        description="Time without a burst asked for, as while Prefect is down, after which the"
+        " camera's owner captures by itself until the next one. 0: never.",
+    )
 
 
 class WhiteBalanceSettings(Section):
@@ -230,6 +237,13 @@ class ProcessingSettings(Section):
     profiles: ProfilesSettings = Field(default_factory=ProfilesSettings)
     filters: FilterSettings = Field(default_factory=FilterSettings)
     jpeg_quality: int = Field(92, ge=10, le=100, description="Quality of display pictures.")
+    live_ahead: int = Field(
+        4,
+        ge=1,
+        le=1000,
+        description="Frames of a burst that may wait for processing; where it is slower than"
+        " capture, further ones are processed later, in order.",
+    )
 
     @model_validator(mode="after")
     def _steps_are_filters(self) -> ProcessingSettings:

@@ -33,6 +33,9 @@ FINISH_S = 2.0
 #: Pause between looks at a period in which nothing is captured, and at the idle camera.
 IDLE_S = 5.0
 KEEP_S = 1.0
+#: Name of a burst nobody asked for, and its longest time.
+ALONE = "alone"
+ALONE_S = 3600.0
 #: How much longer than its frames a calibration may take.
 CALIBRATION_WAIT_S = 120.0
 
@@ -91,6 +94,8 @@ class Owner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._current: Burst | None = None
+        self._alone: Burst | None = None
+        self._asked = time.monotonic()  # when a burst was last asked for, or last ended
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -147,6 +152,7 @@ class Owner:
     def begin_burst(self, until: datetime, run_id: str) -> Burst:
         """Queue a burst; it begins when those before it have ended."""
         seconds = (until - datetime.now(UTC)).total_seconds()
+        self._end_alone()
         return self._queue(Burst(run_id, deadline=time.monotonic() + seconds), self._expose_until)
 
     def begin_calibration(self, wanted: FrameSet, run_id: str) -> Burst:
@@ -158,7 +164,25 @@ class Owner:
             burst.deadline = time.monotonic() + wanted.count * each_s + CALIBRATION_WAIT_S
             return await self._calibrate(burst, wanted)
 
+        self._end_alone()
         return self._queue(burst, take)
+
+    def _end_alone(self) -> None:
+        """Make way for a burst that is asked for: our own ends with its present bracket."""
+        self._asked = time.monotonic()
+        if self._alone is not None:
+            self._alone.unwanted = True
+            self._alone = None
+
+    def _begin_alone(self) -> None:
+        """Capture although nobody asks: the night does not wait for a scheduler that is down."""
+        after_s = self._settings.capture.alone_after_s
+        if not after_s or time.monotonic() - self._asked < after_s:
+            return
+        if self._alone is None:
+            log.warning("no burst was asked for in %.0f s: capturing alone", after_s)
+        self._alone = Burst(ALONE, deadline=time.monotonic() + ALONE_S)
+        self._queue(self._alone, self._expose_until)
 
     def _queue(self, burst: Burst, work: Work) -> Burst:
         task = asyncio.create_task(self._run(burst, work), name=f"burst-{burst.run_id}")
@@ -188,6 +212,8 @@ class Owner:
                 finally:
                     self._current, self.state.burst = None, None
                     burst.ended = time.monotonic()
+                    if burst.run_id != ALONE:
+                        self._asked = burst.ended
                     self.state.open_s += burst.open_s
                     self.state.burst_s += burst.elapsed_s if burst.open_s else 0.0
             # The next burst exposes already while the last brackets of this one are written.
@@ -413,6 +439,8 @@ class Owner:
             self.state.connected = self._link.is_open
             if self._link.is_open or self._turn.locked():
                 failures = 0
+                if not self._turn.locked():
+                    self._begin_alone()
                 await self._pause(KEEP_S)
                 continue
             try:

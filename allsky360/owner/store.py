@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -25,8 +26,15 @@ log = logging.getLogger(__name__)
 
 #: Brackets that may wait for the disk; beyond that the camera waits.
 QUEUE = 2
-#: Tries for an error that is not about space before the bracket is put aside.
+#: Tries for an error that is not about the disk as a whole before the bracket is put aside.
 TRIES = 4
+#: A disk that was mounted read-only, closed, or unplugged: it may come back, and nothing is lost.
+CLOSED = frozenset(
+    {
+        *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENODEV, errno.ENXIO),
+        *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN),
+    }
+)
 
 
 class DiskFull(AllskyError):
@@ -174,7 +182,7 @@ class Store:
                 frame: StoredFrame = await self._in_thread(self._write, job)
             except Exception as error:
                 fault = describe(error, self._root)
-                if not isinstance(fault, DiskFull):
+                if not isinstance(fault, DiskFull | NotWritable):
                     failures += 1
                     log.exception("the archive did not take a bracket")
                 self._on_fault(fault)
@@ -230,11 +238,17 @@ class Store:
 
 def describe(error: Exception, root: Path) -> AllskyError:
     """Name what went wrong with the archive."""
-    full = isinstance(error, OSError) and error.errno in FULL
-    if full or isinstance(error, ArchiveFull):
+    cause = error if isinstance(error, OSError) else error.__cause__
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number in FULL or isinstance(error, ArchiveFull):
         return DiskFull(
             f"{root}: the disk is full.",
             mend="Delete old nights or move storage.root; capture resumes by itself.",
+        )
+    if number in CLOSED:
+        return NotWritable(
+            f"{root}: {os.strerror(number)}.",
+            mend="Mend its permissions or mount; capture resumes by itself.",
         )
     if isinstance(error, AllskyError):
         return ArchiveFault(error.message, mend=error.mend)

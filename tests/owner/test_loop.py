@@ -545,3 +545,57 @@ async def test_stop_while_the_disk_is_full_saves_what_it_can(
     # the archive's disk is only said to be full: aside there is room
     assert len(list((tmp_path / "fake" / "rescue").glob("*.npz"))) == world.shots > 0
     assert not list((tmp_path / "fake" / "rescue").glob("*.part"))
+
+
+# -- nobody asks --------------------------------------------------------------------------------
+
+
+async def test_the_owner_captures_alone_while_nobody_asks_and_makes_way(
+    tmp_path: Path, world: World, writer: FakeWriter
+) -> None:
+    owner = make_owner(tmp_path, world, writer, capture={"alone_after_s": 0.2})
+    async with running(owner):
+        await until(lambda: len(writer.stored) >= 3)
+        assert owner.state.burst == loop_module.ALONE
+        events = await burst_of(owner, 0.3, "asked-for")
+        assert kinds(events)[-1] == "end"
+        assert events[-1]["brackets"] >= 2
+        taken = len(writer.stored)
+        await until(lambda: len(writer.stored) > taken)  # and goes on after it
+        assert owner.state.burst == loop_module.ALONE
+    spans = sorted(world.spans)
+    assert all(a[1] <= b[0] for a, b in pairwise(spans))  # never two exposures at once
+
+
+async def test_alone_goes_on_after_a_camera_fault(
+    tmp_path: Path, world: World, writer: FakeWriter
+) -> None:
+    owner = make_owner(tmp_path, world, writer, capture={"alone_after_s": 0.05, "retries": 0})
+    async with running(owner):
+        await until(lambda: len(writer.stored) >= 1)
+        world.faults.extend([DeviceGone("unplugged"), DeviceGone("unplugged")])
+        taken = len(writer.stored)
+        await until(lambda: not world.faults and len(writer.stored) > taken)
+
+
+async def test_with_zero_nobody_captures_unasked(
+    tmp_path: Path, world: World, writer: FakeWriter
+) -> None:
+    owner = make_owner(tmp_path, world, writer, capture={"alone_after_s": 0.0})
+    async with running(owner):
+        await asyncio.sleep(0.4)
+    assert writer.stored == []
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ESTALE])
+async def test_a_disk_that_is_closed_for_long_costs_no_bracket(
+    tmp_path: Path, world: World, writer: FakeWriter, number: int
+) -> None:
+    """Longer than any number of tries: what waits is kept until the disk is back."""
+    writer.errors.extend([OSError(number, "closed")] * 12)
+    owner = make_owner(tmp_path, world, writer, capture={"alone_after_s": 0.0})
+    async with running(owner):
+        events = await burst_of(owner, 2.0)
+    assert [e["name"] for e in events if e["event"] == "fault"] == ["not-writable"]
+    assert len(writer.stored) == world.shots
+    assert not (tmp_path / "fake" / "rescue").exists()
