@@ -22,7 +22,7 @@ from tasks.pending import (
 
 @flow(name="process-pending", persist_result=False)
 def process_pending(nights: int = 3, batch_size: int = 20) -> State[Any]:
-    """Process frames that have no picture yet, newest first.
+    """Process frames that have no picture yet, in the order they were taken.
 
     Parameters
     ----------

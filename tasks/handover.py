@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from allsky360.archive import FrameRef
 
 TRY_AGAIN_S = 10.0
+LIVE, LATER = 10, 0  # Dask's priorities: the picture people wait for comes first
 COUNTED = {"finished": "processed", "error": "failed", "pending": "running"}
 Log = logging.Logger | logging.LoggerAdapter[Any]
 
@@ -32,7 +33,9 @@ def frame_key(ref: FrameRef) -> str:
     return f"process-{ref.camera}-{ref.night.isoformat()}-{ref.index:06d}"
 
 
-def submit_frame(client: Client, settings: Settings, ref: FrameRef) -> Future:
+def submit_frame(
+    client: Client, settings: Settings, ref: FrameRef, *, priority: int = LATER
+) -> Future:
     """Submit one frame; the cluster finishes it even when this process dies."""
     from distributed import fire_and_forget
 
@@ -46,6 +49,7 @@ def submit_frame(client: Client, settings: Settings, ref: FrameRef) -> Future:
         key=frame_key(ref),
         retries=1,
         pure=False,
+        priority=priority,
     )
     fire_and_forget(future)
     return future
@@ -57,7 +61,10 @@ class Handover:
     A thread of its own connects and submits: importing distributed takes seconds, a cluster that is
     down takes as long as the time limit, and the events of the burst must not wait for either.
     Dask that is down or goes away costs nothing but time: raw is on disk already, the burst goes
-    on, and the catch-up flow finds what was not processed. A plain class: Prefect must not walk it.
+    on, and the catch-up flow finds what was not processed. Where processing is slower than capture,
+    no more than ``processing.live_ahead`` frames wait here; those that come meanwhile are left to
+    the catch-up, so that pictures are fewer and not ever later. A plain class: Prefect must not
+    walk it.
 
     Parameters
     ----------
@@ -76,6 +83,7 @@ class Handover:
         self._next_try = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="handover")
         self._given: dict[str, concurrent.futures.Future[Future | None]] = {}
+        self._waiting: list[Future] = []
 
     def give(self, camera: str, night: date, index: int, log: Log) -> None:
         """Hand one frame over, without waiting."""
@@ -91,7 +99,8 @@ class Handover:
         -------
         dict
             ``processed``, ``failed``, ``running`` (not cancelled: the cluster goes on), ``left``
-            (not handed over, or lost with the scheduler) and ``errors`` (key to message).
+            (to catch-up: not handed over, or lost with the scheduler) and ``errors`` (key to
+            message).
         """
         result: dict[str, Any] = dict.fromkeys(("processed", "failed", "running", "left"), 0)
         result["errors"] = {}
@@ -131,8 +140,14 @@ class Handover:
         client = self._connected(log)
         if client is None:
             return None
+        self._waiting = [f for f in self._waiting if not f.done()]
+        if len(self._waiting) >= self._settings.processing.live_ahead:
+            log.info("%s left to catch-up: processing is behind", frame_key(ref))
+            return None
         try:
-            return submit_frame(client, self._settings, ref)
+            future = submit_frame(client, self._settings, ref, priority=LIVE)
+            self._waiting.append(future)
+            return future
         except (OSError, RuntimeError, ValueError) as error:
             log.error("%s not handed to Dask, left to catch-up: %s", frame_key(ref), error)
             return None

@@ -77,8 +77,9 @@ class Batch:
 
 
 def pending_frames(settings: Settings, nights: int) -> list[FrameRef]:
-    """List unprocessed frames of the newest nights of every camera, newest first.
+    """List unprocessed frames of the newest nights of every camera, in the order of capture.
 
+    In order, because a frame's picture and its judgement of the sky go on from the frame before.
     Frames of a running burst may be among them. They cost nothing: a frame has the same Dask key
     whoever hands it over, so that the second joins the first, and writing is idempotent.
     """
@@ -87,10 +88,8 @@ def pending_frames(settings: Settings, nights: int) -> list[FrameRef]:
     archive = Archive(settings.storage.root)
     found: list[FrameRef] = []
     for camera in archive.cameras():
-        for night in sorted(archive.nights(camera), reverse=True)[: nights or None]:
-            found += sorted(
-                archive.unprocessed(camera, night), key=lambda ref: ref.index, reverse=True
-            )
+        for night in sorted(archive.nights(camera))[-nights:]:
+            found += sorted(archive.unprocessed(camera, night), key=lambda ref: ref.index)
     return found
 
 

@@ -150,3 +150,20 @@ def test_nothing_given_nothing_imported(settings: Settings) -> None:
     handover = Handover(settings, lambda _: pytest.fail("must not connect"))
     assert handover.settle(5)["processed"] == 0
     handover.close()
+
+
+def test_pictures_are_fewer_and_not_later_where_processing_is_slow(
+    settings: Settings, cluster: LocalCluster, process: Callable[..., None]
+) -> None:
+    process(slow_work)
+    handover = Handover(settings, connecting(cluster))
+    for index in range(20):
+        handover.give("cam", NIGHT, index, LOG)
+    assert handover.settle(1.0)["left"] == 20 - settings.processing.live_ahead
+    GO.set()
+    settled = handover.settle(20)
+    assert settled["processed"] == settings.processing.live_ahead
+    handover.give("cam", NIGHT, 30, LOG)  # it is no longer behind
+    assert handover.settle(20)["processed"] == settings.processing.live_ahead + 1
+    handover.close()
+    assert sorted(CALLS) == [*range(settings.processing.live_ahead), 30]

@@ -38,12 +38,12 @@ class FakeArchive:
         return [FrameRef(camera, night, i) for i in (1, 2)]
 
 
-def test_the_newest_frames_of_the_newest_nights_come_first(
+def test_frames_come_in_the_order_of_capture(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive_module, "Archive", FakeArchive)
     found = [(f.night.day, f.index) for f in pending_frames(settings, 2)]
-    assert found == [(22, 2), (22, 1), (21, 2), (21, 1)]
+    assert found == [(21, 1), (21, 2), (22, 1), (22, 2)]
     assert len(pending_frames(settings, 0)) == 6
 
 
