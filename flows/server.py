@@ -1,4 +1,7 @@
-"""Run our own Prefect server from the settings: ``python -m flows.server`` (the systemd unit)."""
+"""Run our own Prefect server from the settings: ``python -m flows.server``.
+
+What ``allsky360 up`` and the systemd unit start; :mod:`flows.server_keeper` stays as its parent.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ def main() -> None:
     p = settings.prefect
     os.environ.update(prefect_environment(settings))
     os.makedirs(os.environ["PREFECT_HOME"], exist_ok=True)
-    arguments = ["prefect", "server", "start", "--host", p.host, "--port", str(p.port)]
-    os.execv(sys.executable, [sys.executable, "-m", *arguments])
+    database = os.path.join(os.environ["PREFECT_HOME"], "prefect.db")
+    api = os.environ["PREFECT_API_URL"]
+    arguments = ["flows.server_keeper", database, api, p.host, str(p.port)]
+    os.execv(sys.executable, [sys.executable, "-m", *arguments])  # without our imports
 
 
 if __name__ == "__main__":
