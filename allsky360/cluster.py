@@ -32,6 +32,7 @@ DASK_CONFIG: Mapping[str, Any] = {
     "distributed.admin.tick.limit": "20s",  # a filter may hold the interpreter lock for seconds
     "distributed.scheduler.allowed-failures": 3,  # workers a frame may take down before it errs
     "distributed.comm.timeouts.connect": "10s",
+    "distributed.scheduler.worker-ttl": "90s",  # one that hangs is started anew
 }
 
 

@@ -21,6 +21,7 @@ from uuid import UUID
 from allsky360.config import Settings, load_settings
 from allsky360.errors import AllskyError
 from allsky360.supervisor.prefect_env import prefect_environment
+from allsky360.supervisor.pulse import give_pulse, pulse_name
 from tasks.slots import prefetch_s, slot_at
 
 if TYPE_CHECKING:
@@ -129,12 +130,24 @@ async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) ->
         loop.add_signal_handler(number, stopping.set)
     stopped = asyncio.create_task(stopping.wait())
     watching = asyncio.create_task(_watch_places(list(ids.values())))
+    pulse = await _pulse(settings)
     await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
     watching.cancel()
+    if pulse is not None:
+        pulse.close()
     if stopping.is_set() and not running.done():
         log.info("stopping")
         await runner.astop()
     await running
+
+
+async def _pulse(settings: Settings) -> asyncio.Server | None:
+    """Let the supervisor see that this loop runs."""
+    try:
+        return await give_pulse(pulse_name(settings, "runner"))
+    except OSError as error:  # nobody asks where no supervisor runs
+        log.warning("no sign of life is given: %s", error)
+        return None
 
 
 async def _watch_places(deployments: list[UUID]) -> None:

@@ -13,6 +13,7 @@ from allsky360.config import ENV_PREFIX, Settings
 from allsky360.net import netloc
 from allsky360.simulator.demo import night_site_now
 from allsky360.supervisor.prefect_env import prefect_environment
+from allsky360.supervisor.pulse import pulse_name
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Part:
     address
         What a person types to reach it; empty for parts without one.
     probe
-        ``http://…`` (any status below 500 is alive), ``tcp://host:port``, or empty when a running
-        process is all that can be known.
+        ``http://…`` (any status below 500 is alive), ``tcp://host:port`` (listens; a process that
+        hangs does, too), ``pulse://name`` (see :mod:`allsky360.supervisor.pulse`), or empty when a
+        running process is all that can be known.
     port
         ``(host, port, settings key)`` it binds, checked before each start.
     after
@@ -82,6 +84,7 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
     cli = (python, "-m", "allsky360.cli")
     prefect = prefect_environment(settings)
     repository = str(Path(__file__).parents[2])
+    path = {"PYTHONPATH": _prepend(repository, os.environ.get("PYTHONPATH"))}
     found = []
     owner_after: tuple[str, ...] = ()
     if not settings.camera.host:
@@ -92,7 +95,7 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
                 "simulator",
                 (*cli, "simulate"),
                 address=f"indigo://{indigo}",
-                probe=f"tcp://{indigo}",
+                probe=f"http://{indigo}/simulator/status",
                 port=(s.host, s.port, "simulator.port"),
             )
         )
@@ -124,21 +127,11 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
         found.append(
             Part(
                 "prefect",
-                (
-                    python,
-                    "-m",
-                    "prefect",
-                    "server",
-                    "start",
-                    "--host",
-                    p.host,
-                    "--port",
-                    str(p.port),
-                ),
+                (python, "-m", "flows.server"),
                 address=f"{ui}/",
                 probe=f"{ui}/api/health",
                 port=(p.host, p.port, "prefect.port"),
-                environment=prefect,
+                environment={**prefect, **path},
             )
         )
         runner_after += ("prefect",)
@@ -148,7 +141,7 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
                 "dask",
                 (*cli, "cluster"),
                 address=f"http://{netloc(d.host, d.dashboard_port)}/status",
-                probe=f"tcp://{netloc(d.host, d.port)}",
+                probe=f"http://{netloc(d.host, d.dashboard_port)}/health",
                 port=(d.host, d.port, "dask.port"),
             )
         )
@@ -156,11 +149,9 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
         Part(
             "runner",
             (python, "-m", "flows.serve"),
+            probe=f"pulse://{pulse_name(settings, 'runner')}",
             after=runner_after,
-            environment={
-                **prefect,
-                "PYTHONPATH": _prepend(repository, os.environ.get("PYTHONPATH")),
-            },
+            environment={**prefect, **path},
         )
     )
     if settings.alarms.notify_file is not None or settings.alarms.mqtt.host:

@@ -10,14 +10,18 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
+from allsky360.supervisor.pulse import beats
+
 TIMEOUT_S = 5.0
 
 
 async def answers(probe: str, client: httpx.AsyncClient) -> bool:
-    """Return whether a ``tcp://`` or ``http://`` probe is answered."""
+    """Return whether a ``tcp://``, ``http://`` or ``pulse://`` probe is answered."""
     if not probe:
         return True
     try:
+        if probe.startswith("pulse://"):
+            return await asyncio.wait_for(beats(urlsplit(probe).netloc), TIMEOUT_S)
         if probe.startswith("tcp://"):
             parts = urlsplit(probe)
             _, writer = await asyncio.wait_for(

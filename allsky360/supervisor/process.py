@@ -25,8 +25,9 @@ from allsky360.supervisor.probe import answers, port_obstacle
 BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 STEADY_S = 60.0  # a part that answered this long starts again at the first back-off step
 PROBE_EVERY_S = 2.0
-UNANSWERED_S = 60.0  # a part that stopped answering this long is restarted
+UNANSWERED_S = 30.0  # a part that stopped answering this long is restarted
 STOP_S = 15.0
+HUNG_S = 3.0  # the same for a part that does not answer any more
 BLOCKED_S = 5.0
 LAST_WORDS_S = 2.0  # for what an ended part wrote last
 _PR_SET_PDEATHSIG = 1
@@ -157,10 +158,10 @@ class Keeper:
                 self._change("running")
             elif first_answer is not None and now - last_answer > UNANSWERED_S:
                 self._reason = f"did not answer for {UNANSWERED_S:.0f} s"
-                await self._end(process)
+                await self._end(process, HUNG_S)
             elif first_answer is None and now - started > self.status.part.startup_s:
                 self._reason = f"did not answer within {self.status.part.startup_s:.0f} s"
-                await self._end(process)
+                await self._end(process, HUNG_S)
             elif first_answer is not None:
                 self.status.healthy = False
                 self._change("not answering")
@@ -186,14 +187,14 @@ class Keeper:
                 self._tail.append(text)
                 self._log.info(text)
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
+    async def _end(self, process: asyncio.subprocess.Process, grace_s: float = STOP_S) -> None:
         if process.returncode is None:
             self._change("stopping")
             _signal_group(process.pid, signal.SIGTERM)
             try:
-                await asyncio.wait_for(process.wait(), STOP_S)
+                await asyncio.wait_for(process.wait(), grace_s)
             except TimeoutError:
-                self._log.warning("did not stop within %s s: killed", STOP_S)
+                self._log.warning("did not stop within %s s: killed", grace_s)
         # whatever the part left behind in its group (Dask workers, flow runs) goes with it
         _signal_group(process.pid, signal.SIGKILL)
         with contextlib.suppress(TimeoutError):  # a disk that hangs can hold even a killed process

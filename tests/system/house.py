@@ -22,7 +22,7 @@ MARKS = {
     "simulator": "simulate",
     "owner": "owner",
     "api": "api",
-    "prefect": "prefect",
+    "prefect": "flows.server_keeper",
     "dask": "cluster",
     "runner": "flows.serve",
 }
