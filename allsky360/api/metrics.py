@@ -44,6 +44,8 @@ def _capture(service: Service, owner: Mapping[str, Any] | None) -> Iterator[str]
     processed: list[Sample] = []
     ages: list[Sample] = []
     picture_ages: list[Sample] = []
+    waiting: list[Sample] = []
+    waiting_ages: list[Sample] = []
     sky: dict[str, list[Sample]] = {name: [] for name in SKY}
     newest = None
     for camera in store.cameras():
@@ -51,6 +53,14 @@ def _capture(service: Service, owner: Mapping[str, Any] | None) -> Iterator[str]
         for night in store.each(camera, store.nights(camera)[-1:]):
             captured.append((label, night.rows))
             processed.append((label, int(np.count_nonzero(night.stamps() >= 0))))
+        backlog = [
+            night.times()[night.stamps() < 0]
+            for night in store.each(camera, store.nights(camera)[-2:])
+        ]
+        waiting.append((label, sum(len(times) for times in backlog)))
+        oldest = min((int(times.min()) for times in backlog if len(times)), default=None)
+        age = 0.0 if oldest is None else now.timestamp() - oldest / 1e6
+        waiting_ages.append((label, age))
         raw, shown = store.newest(camera), store.newest(camera, processed=True)
         if raw is not None:
             ages.append((label, (now - raw.time).total_seconds()))
@@ -72,6 +82,10 @@ def _capture(service: Service, owner: Mapping[str, Any] | None) -> Iterator[str]
     night_help = "Frames of the newest night"
     yield from _family("allsky360_night_frames", "gauge", f"{night_help}.", captured)
     yield from _family("allsky360_night_processed", "gauge", f"{night_help}, processed.", processed)
+    help_text = "Frames of the two newest nights that wait for processing."
+    yield from _family("allsky360_backlog_frames", "gauge", help_text, waiting)
+    help_text = "Age of the oldest frame that waits for processing; 0 where none does."
+    yield from _family("allsky360_backlog_age_seconds", "gauge", help_text, waiting_ages)
     yield from _family("allsky360_frame_age_seconds", "gauge", "Age of the newest frame.", ages)
     help_text = "Age of the newest frame with a picture."
     yield from _family("allsky360_picture_age_seconds", "gauge", help_text, picture_ages)

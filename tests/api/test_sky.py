@@ -346,6 +346,7 @@ async def test_metrics_are_what_prometheus_reads(house: House, client: httpx.Asy
         for s in counts
     )
     assert families["allsky360_exposure_s"].samples[0].value == 10.0
+    assert families["allsky360_backlog_frames"].samples[0].value == 0
 
 
 @pytest.mark.parametrize(
