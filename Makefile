@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 # the time of the tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test cover lint types unit bench measure setup lock clean
+.PHONY: run test cover lint types unit bench measure faults setup lock clean
 
 run: setup
 	@$(BIN)/allsky360 up
@@ -43,6 +43,10 @@ bench:
 measure: setup
 	@for name in filters hdr_truth debayer flicker overlay stars measure photometry clouds transients archive exposure_control open_shutter api_scale api_slow_readers timelapse; do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+# The fault campaign (docs/reliability.md): an accelerated night, hurt at random moments; hours at ten repeats.
+faults: setup
+	@$(BIN)/python -m benchmarks.faults --continue
 
 setup: $(STAMP)
 
