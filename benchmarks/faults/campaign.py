@@ -43,6 +43,7 @@ def inject(night: Night, fault: Fault, number: int, seed: int) -> Record:
     known = {(f.night, f.index): f.time for f in night.frames()}
     watch, wound = Watch(night, before, fault), Wound(chance)
     fault.hurt(night, wound)
+    watch.begun()
     if fault.lift is not None:
         watch.hold(fault.hold_s)
         fault.lift(night, wound)
@@ -115,7 +116,7 @@ def possible(faults: Sequence[Fault], night: Night) -> tuple[list[Fault], list[s
 def steady(night: Night) -> None:
     """Wait until frames come and every part answers."""
     night.until("first frame", lambda: night.newest()[0], START_S)
-    night.until("every part", lambda: not night.silent() and night.pid("runner"), START_S)
+    night.until("every part", lambda: not night.silent(), START_S)
 
 
 def run(

@@ -22,9 +22,11 @@ from typing import Any
 
 import psutil
 
+from allsky360.simulator.faults import FAULTS as KNOBS
 from benchmarks.faults.night import SITE, Night, fill
 
 STEP_S = 90.0
+STRIKE_S = 30.0  # an exposure takes two, and may be in a retry
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,18 @@ def _power_back(night: Night, wound: Wound) -> None:
 
 
 def _knob(night: Night, wound: Wound, **wanted: object) -> None:
+    """Turn knobs and wait until one strikes, where it needs an exposure to come."""
+    names = [name.replace("_", "-") for name in wanted]
+    before = night.struck(*names)
     night.knob(**wanted)
+    if any(KNOBS[name].kind == "action" for name in names):
+        return
+    end = time.monotonic() + STRIKE_S
+    while night.struck(*names) <= before:
+        if time.monotonic() > end:
+            wound.note = "did not strike"
+            return
+        time.sleep(0.1)
 
 
 def _knobs_off(night: Night, wound: Wound) -> None:

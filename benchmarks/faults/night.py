@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import time
@@ -24,7 +25,9 @@ import httpx
 import psutil
 
 from allsky360.archive import Archive
+from allsky360.config import Settings, StorageSettings
 from allsky360.errors import AllskyError
+from allsky360.supervisor.pulse import WORD, pulse_name
 from tests.system.house import House
 
 RATE = 5.0
@@ -88,6 +91,8 @@ class Night(House):
             **(extra or {}),
         }
         super().__init__(folder, settings)
+        # every flow run is a process of its own: without byte code each compiles all libraries
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.data = folder / "data"
         self.http = httpx.Client(timeout=3.0, trust_env=False)  # made once: it costs 50 ms
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +178,18 @@ class Night(House):
             "prefect": ("prefect", "/api/health"),
             "dask": ("dashboard", "/health"),
         }
-        return [name for name, (port, path) in ways.items() if not self._lives(port, path)]
+        found = [name for name, (port, path) in ways.items() if not self._lives(port, path)]
+        return found if self._runner_lives() else [*found, "runner"]
+
+    def _runner_lives(self) -> bool:
+        name = pulse_name(Settings(storage=StorageSettings(root=self.data)), "runner")
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.settimeout(2.0)
+            try:
+                asked.connect(f"\0{name}")
+                return asked.recv(16) == WORD
+            except OSError:
+                return False
 
     def get(self, part: str, path: str) -> Any:
         """Answer of a part as JSON; None while it does not answer with 200."""
@@ -217,6 +233,11 @@ class Night(House):
         body = {name.replace("_", "-"): value for name, value in wanted.items()}
         url = f"http://127.0.0.1:{self.port['simulator']}/simulator/faults"
         self.http.post(url, json=body).raise_for_status()
+
+    def struck(self, *names: str) -> int:
+        """How often knobs have struck, all together."""
+        listing = self.get("simulator", "/simulator/faults") or []
+        return sum(int(row["struck"]) for row in listing if row["name"] in names)
 
     def step_clock(self, seconds: float) -> None:
         """Set the wall clock of all parts off by so much."""

@@ -70,10 +70,17 @@ class Watch:
     def __init__(self, night: Night, before: Marks, fault: Fault) -> None:
         self.night, self.before, self.sign, self.part = night, before, fault.sign, fault.part
         self.times = Times(with_pictures=fault.pictures)
-        self._last_frame = before.at
+        self._last_frame = self.hurt_at = before.at
         self._newest = before.raw
         self._since = before.at
         self._after: Key | None = before.raw
+
+    def begun(self) -> None:
+        """Count from now: the fault has just struck."""
+        self.look()
+        self.hurt_at = self._since = time.monotonic()
+        self.times.capture_s = self.times.pictures_s = self.times.parts_s = None
+        self._after = self._newest
 
     def lifted(self) -> None:
         """Count from now: the fault was ended from outside."""
@@ -91,7 +98,7 @@ class Watch:
         passed = now - self._since
         t = self.times
         if t.detection_s is None and self._noticed():
-            t.detection_s = now - self.before.at
+            t.detection_s = now - self.hurt_at
         # the first new frame may have been on its way; the second shows that capture goes on
         if t.capture_s is None and raw is not None and _distance(self._after, raw) >= 2:
             t.capture_s = passed
@@ -99,7 +106,6 @@ class Watch:
             t.pictures_s = passed
         if t.parts_s is None:
             t.silent = self.night.silent()
-            t.silent += [p for p in ("runner",) if self.night.pid(p) is None]
             if not t.silent:
                 t.parts_s = passed
         elif t.recovery_s is not None and self.night.silent():  # it only looked well
