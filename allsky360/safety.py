@@ -7,8 +7,7 @@ from pathlib import Path
 
 from allsky360.archive import Archive, FrameRef
 from allsky360.errors import AllskyError
-from allsky360.measure.memory import SkyMemory
-from allsky360.sky.safety import Safety, SafetyRules, safety_at
+from allsky360.sky.safety import Safety, SafetyRules, SafetyState, safety_at
 
 LOOK_BACK = 20
 """Frames searched backwards for the newest measured one."""
@@ -38,8 +37,8 @@ def current_safety(
     for index in range(ref.index, max(ref.index - LOOK_BACK, -1), -1):
         try:
             record = archive.record(FrameRef(ref.camera, ref.night, index))
-            memory = SkyMemory.from_json(record["provenance"]["sky"]["memory"])
+            state = SafetyState.from_json(record["provenance"]["sky"]["memory"]["safety"])
         except (AllskyError, OSError, KeyError, TypeError, ValueError, AttributeError):
             continue  # not processed yet, or not measured: an older one decides, by its age
-        return safety_at(memory.safety, now, rules or SafetyRules())
+        return safety_at(state, now, rules or SafetyRules())
     return Safety("unknown", f"none of the last {LOOK_BACK} frames was measured", None)

@@ -19,7 +19,8 @@ from allsky360.lens_calibration.due import night_over
 from allsky360.lens_calibration.night import CalibrationError, NightReport, moved_px
 from allsky360.lens_calibration.words import file_lines, history_lines, report_markdown
 from allsky360.lens_history import NightEntry, note_night
-from allsky360.lenses import content_of, current_lens, lens_folder, lens_paths, save_lens
+from allsky360.lens_solutions import content_of, save_lens
+from allsky360.lenses import current_lens, lens_folder, lens_paths
 from allsky360.model import Bracket, Exposure, Site
 from allsky360.sky.lens_drift import LensDrift
 from allsky360.sky.solve import LensNotSolved, LensSolution, solve_lens

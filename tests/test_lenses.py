@@ -11,16 +11,8 @@ import numpy as np
 import pytest
 
 from allsky360.errors import AllskyError
-from allsky360.lenses import (
-    LensStoreError,
-    content_of,
-    current_lens,
-    lens_folder,
-    lens_paths,
-    newest_lens,
-    save_lens,
-    solution_of,
-)
+from allsky360.lens_solutions import content_of, save_lens, solution_of
+from allsky360.lenses import LensStoreError, current_lens, lens_folder, lens_paths, newest_lens
 from allsky360.sky.lens_drift import lens_drift
 from allsky360.sky.lens_file import LensFileError, read_lens, write_lens
 from allsky360.sky.solve import LensSolution, solve_lens

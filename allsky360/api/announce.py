@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from allsky360.api.addresses import API, frame_address, frame_id
+from allsky360.api.index.night import NightIndex
 from allsky360.api.store import FrameInfo, Store
+from allsky360.archive.layout import VERSION
 from allsky360.archive.products import products_folder
 from allsky360.errors import AllskyError
 
@@ -16,6 +21,9 @@ log = logging.getLogger(__name__)
 
 Announcement = tuple[int, str, Mapping[str, Any]]
 """Stamp, name and data of an event."""
+ProductKey = tuple[str, date, str]
+"""Camera, night and name of a product."""
+SETTLED_NS = 2_000_000_000
 MAIN_NUMBERS = (
     *("sun_altitude_deg", "moon_altitude_deg", "cloud_fraction", "sky_brightness_mag_arcsec2"),
     *("limiting_mag", "stars_detected", "fwhm_px", "temperature_c", "level", "transients"),
@@ -45,21 +53,52 @@ def frame_data(frame: FrameInfo) -> Mapping[str, Any]:
     return {"id": frame_id(frame), "camera": frame.camera, "href": frame_address(frame)}
 
 
-def product_stamps(store: Store) -> dict[tuple[str, date, str], int]:
-    """When the record of each product of the newest nights was written, nanoseconds."""
+@dataclass
+class ProductStamps:
+    """When the record of each product was written; a folder that did not change is not read."""
+
+    root: Path
+    _known: dict[Path, tuple[int, Mapping[ProductKey, int]]] = field(default_factory=dict)
+
+    def of(self, nights: Iterable[NightIndex]) -> dict[ProductKey, int]:
+        """Return the stamps of some nights' products, nanoseconds; others are forgotten."""
+        before, self._known = self._known, {}
+        found: dict[ProductKey, int] = {}
+        for night in nights:
+            version = night.view.version or VERSION
+            folder = products_folder(self.root, night.camera, night.night, version)
+            changed = _changed(folder)
+            known = before.get(folder)
+            # what changed twice within one tick of the file system's clock looks unchanged
+            settled = changed < time.time_ns() - SETTLED_NS
+            stamps = (
+                known[1]
+                if known is not None and known[0] == changed and settled
+                else _stamps(folder, night.camera, night.night)
+            )
+            self._known[folder] = changed, stamps
+            found |= stamps
+        return found
+
+
+def _changed(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _stamps(folder: Path, camera: str, night: date) -> Mapping[ProductKey, int]:
     stamps = {}
-    for camera in store.cameras():
-        for night in store.nights(camera)[-2:]:
-            folder = products_folder(store.root, camera, night, store.version(camera, night))
-            for path in folder.glob("*.json"):
-                try:
-                    stamps[camera, night, path.stem] = path.stat().st_mtime_ns
-                except OSError as error:  # replaced this instant: the next look sees it
-                    log.debug("%s: %s", path, error)
+    for path in folder.glob("*.json"):
+        try:
+            stamps[camera, night, path.stem] = path.stat().st_mtime_ns
+        except OSError as error:  # replaced this instant: the next look sees it
+            log.debug("%s: %s", path, error)
     return stamps
 
 
-def product_event(key: tuple[str, date, str], stamp: int) -> Announcement:
+def product_event(key: ProductKey, stamp: int) -> Announcement:
     """What is announced of a product."""
     camera, night, name = key
     href = f"{API}/nights/{night}/products/{name}?camera={camera}"

@@ -36,7 +36,7 @@ class Filters:
     query: tuple[tuple[str, str], ...] = ()
 
 
-def asked_filters(
+async def asked_filters(
     sun_altitude_min: Annotated[Angle, Query(description="Degrees.")] = None,
     sun_altitude_max: Annotated[
         Angle, Query(description="Degrees; -18 for astronomical night.", examples=[-18])

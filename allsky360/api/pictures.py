@@ -171,7 +171,7 @@ def made_picture(
         try:
             with Image.open(io.BytesIO(jpeg)) as header:
                 size = wanted.size_of(header.width, header.height)
-                spare = header.width // (2 * size[0])
+                spare = header.width // size[0]
         except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
             size, spare = (0, 0), 0
         how = _reduced(spare) | cv2.IMREAD_IGNORE_ORIENTATION
@@ -199,7 +199,7 @@ def _unreadable() -> UnreadablePicture:
 
 
 def _reduced(spare: int) -> int:
-    """Choose the decoder's own 2, 4 or 8 times reduction where at least 2 times stays to average.
+    """Choose the decoder's own 2, 4 or 8 times reduction, as far as the picture stays large enough.
 
     libjpeg reduces in the frequency domain, which is an area average too, and far quicker.
     """

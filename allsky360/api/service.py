@@ -227,7 +227,7 @@ def open_service(settings: Settings) -> Service:
     )
 
 
-def _service(request: HTTPConnection) -> Service:
+async def _service(request: HTTPConnection) -> Service:  # async: a plain one waits for a thread
     viewer = request.scope.get(VIEWER)
     state = request.app.state
     service: Any = state.service if viewer is None or viewer.exact else state.public_service

@@ -51,6 +51,11 @@ class Store:
         """Numbers of a night; None where there is none."""
         return self.index.night(camera, night)
 
+    def rows(self, camera: str, night: date) -> int:
+        """How many frames of a night are committed."""
+        found = self.index.night(camera, night)
+        return 0 if found is None else found.rows
+
     def each(self, camera: str, nights: Sequence[date] | None = None) -> Iterator[NightIndex]:
         """Yield the numbers of several nights, of all where none are named."""
         yield from self.index.each(camera, self.nights(camera) if nights is None else list(nights))
@@ -97,13 +102,13 @@ class Store:
                 return night.infos([row], names)[0]
         return None
 
-    def commits(self) -> dict[tuple[str, date], NDArray[np.int64]]:
-        """When each frame of the cameras' newest nights was processed, microseconds; -1: not."""
-        return {
-            (camera, night.night): night.stamps()
+    def live(self) -> list[NightIndex]:
+        """Numbers of the cameras' newest nights, as they are this instant."""
+        return [
+            night
             for camera in self.cameras()
             for night in self.each(camera, self.nights(camera)[-LIVE_NIGHTS:])
-        }
+        ]
 
     # -- files --------------------------------------------------------------------------------
 

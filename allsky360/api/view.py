@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -37,9 +38,9 @@ def frame_view(service: Service, frame: FrameInfo) -> Frame:
 def frame_detail(service: Service, frame: FrameInfo) -> FrameDetail:
     """One frame with everything that is known about it."""
     fields = _fields(service, frame)
-    known = service.store.frame
-    before = known(frame.camera, frame.night, frame.index - 1) if frame.index else None
-    after = known(frame.camera, frame.night, frame.index + 1)
+    ref, rows = frame.ref, service.store.rows(frame.camera, frame.night)
+    before = replace(ref, index=ref.index - 1) if ref.index else None
+    after = replace(ref, index=ref.index + 1) if ref.index + 1 < rows else None
     return FrameDetail(
         **fields,
         sky=sky_info(service.site, frame.time),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from allsky360.api.announce import (
     MAIN_NUMBERS,
     Announcement,
+    ProductKey,
+    ProductStamps,
     frame_events,
     product_event,
-    product_stamps,
 )
 from allsky360.api.condition import judge
 from allsky360.api.feed import Event, Feed
@@ -31,11 +33,13 @@ from allsky360.clock import Clock
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 0.4
-STATE_EVERY = 6
-"""Intervals between two looks at the owner, and at the products."""
+INTERVAL_S = 0.1
+"""Between two looks; one costs half a millisecond."""
+STATE_S = 2.4
+"""Between two looks at the owner."""
 Rows = NDArray[np.intp]
-Stamps = dict[tuple[str, date], NDArray[np.int64]]
+Stamps = Mapping[tuple[str, date], NDArray[np.int64]]
+Products = Mapping[ProductKey, int]
 MAX_REPLAY = 1000
 
 
@@ -50,45 +54,65 @@ class Watcher:
     stale_after_s: float
     interval_s: float = INTERVAL_S
     _known: Stamps = field(default_factory=dict)
-    _products: dict[tuple[str, date, str], int] | None = None
+    _products: Products = field(default_factory=dict)
     _state: tuple[str, str] | None = None
-    _trouble: str = ""
+    _begun: bool = False
     _primed: bool = False
+    _folders: ProductStamps = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare the look at the products."""
+        self._folders = ProductStamps(self.store.root)
 
     async def run(self) -> None:
-        """Watch until cancelled."""
-        turn = 0
+        """Watch until cancelled. The owner is looked at apart: a slow one holds up no frame."""
+        self._begun = True
+        await asyncio.gather(
+            self._repeat(self.look, self.interval_s), self._repeat(self.look_at_state, STATE_S)
+        )
+
+    async def _repeat(self, look: Callable[[], Awaitable[None]], pause_s: float) -> None:
+        trouble = ""
         while True:
             try:
-                await self.look()
-                if turn % STATE_EVERY == 0:
-                    await self.look_at_state()
-                    await self.look_at_products()
-                self._tell("")
+                await look()
+                trouble = _tell(trouble, "")
             except Exception as error:  # noqa: BLE001 - the feed must outlive any one fault; it is logged
-                self._tell(f"{type(error).__name__}: {error}")
-            turn += 1
-            await asyncio.sleep(self.interval_s)
+                trouble = _tell(trouble, f"{type(error).__name__}: {error}")
+            await asyncio.sleep(pause_s)
+
+    async def ready(self, within_s: float = 5.0) -> None:
+        """Wait for the first look, where one is under way: before it nothing can be resumed."""
+        end = time.monotonic() + within_s
+        while self._begun and not self._primed and time.monotonic() < end:
+            await asyncio.sleep(0.02)
 
     async def look(self) -> None:
-        """Announce every frame committed since the last look; the first look announces none."""
-        known = self._known
-        committed, fresh = await anyio.to_thread.run_sync(self._fresh_frames, known)
-        self._known = committed
+        """Announce every frame and product since the last look; the first look announces none."""
+        committed, products, fresh = await anyio.to_thread.run_sync(self._fresh)
+        self._known, self._products = committed, products
         if not self._primed:
             self._primed = True
             newest = max((int(s.max()) for s in committed.values()), default=-1)
-            self.feed.stamp = newest * 1000 + 9 if newest >= 0 else 0
+            self.feed.stamp = max(newest * 1000 + 9, *products.values(), 0)
             return
-        for stamp, name, data in fresh:
+        # In the order of their stamps: an id says that everything before it was announced.
+        for stamp, name, data in sorted(fresh, key=lambda a: a[0]):
             self.feed.publish(name, data, stamp)
 
-    def _fresh_frames(self, known: Stamps) -> tuple[Stamps, list[Announcement]]:
-        committed = self.store.commits()
+    def _fresh(self) -> tuple[Stamps, Products, list[Announcement]]:
+        nights = self.store.live()
+        committed = {(night.camera, night.night): night.stamps() for night in nights}
+        products = self._folders.of(nights)
         if not self._primed:
-            return committed, []
-        changed = {key: changed_rows(known.get(key), stamps) for key, stamps in committed.items()}
-        return committed, self._announcements(changed)
+            return committed, products, []
+        rows = {k: changed_rows(self._known.get(k), stamps) for k, stamps in committed.items()}
+        renewed = [
+            product_event(key, stamp)
+            for key, stamp in products.items()
+            if self._products.get(key) != stamp
+        ]
+        return committed, products, self._announcements(rows) + renewed
 
     def _announcements(self, rows: Mapping[tuple[str, date], Rows]) -> list[Announcement]:
         found: list[Announcement] = []
@@ -100,18 +124,7 @@ class Watcher:
             for frame in numbers.infos(there, MAIN_NUMBERS):
                 if frame.processed:
                     found += frame_events(self.store, frame)
-        return sorted(found, key=lambda a: a[0])
-
-    async def look_at_products(self) -> None:
-        """Announce every product whose record was written since the last look."""
-        stamps = await anyio.to_thread.run_sync(product_stamps, self.store)
-        known, self._products = self._products, stamps
-        if known is None:
-            return
-        for key, stamp in sorted(stamps.items(), key=lambda item: item[1]):
-            if known.get(key) != stamp:
-                _, name, data = product_event(key, stamp)
-                self.feed.publish(name, data)
+        return found
 
     async def look_at_state(self) -> None:
         """Announce the camera's condition when it changed."""
@@ -135,9 +148,7 @@ class Watcher:
         if not self._primed or sum(rows.size for rows in missed.values()) > MAX_REPLAY:
             return None
         found = self._announcements(missed)
-        found += [
-            product_event(key, at) for key, at in (self._products or {}).items() if at > stamp
-        ]
+        found += [product_event(key, at) for key, at in self._products.items() if at > stamp]
         # Their ids name no run of the service, so that a replay cut short resumes by its stamp.
         return [
             Event(f"0-0-{at}", 0, name, data)
@@ -145,14 +156,15 @@ class Watcher:
             if at > stamp
         ]
 
-    def _tell(self, trouble: str) -> None:
-        """Log a trouble once when it begins and once when it is over."""
-        if trouble != self._trouble:
-            if trouble:
-                log.warning("cannot watch the archive: %s", trouble)
-            else:
-                log.info("the archive can be watched again")
-        self._trouble = trouble
+
+def _tell(before: str, trouble: str) -> str:
+    """Log a trouble once when it begins and once when it is over; return it."""
+    if trouble != before:
+        if trouble:
+            log.warning("cannot watch the archive: %s", trouble)
+        else:
+            log.info("the archive can be watched again")
+    return trouble
 
 
 def changed_rows(before: NDArray[np.int64] | None, now: NDArray[np.int64]) -> NDArray[np.intp]:

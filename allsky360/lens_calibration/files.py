@@ -13,7 +13,7 @@ from allsky360.camera.file_unknown import MTIME
 from allsky360.config import Settings, site_from
 from allsky360.errors import AllskyError
 from allsky360.lens_calibration.frames import Finder, Seen
-from allsky360.lenses import content_of
+from allsky360.lens_solutions import content_of
 from allsky360.model import Bracket, Exposure, Site
 from allsky360.sky.lens import LensModel
 from allsky360.sky.lens_file import LensFile

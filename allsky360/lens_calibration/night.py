@@ -19,7 +19,8 @@ from allsky360.lens_calibration.choose import FEW_STARS, choose, dark_frames
 from allsky360.lens_calibration.due import night_over
 from allsky360.lens_calibration.frames import Finder, Seen
 from allsky360.lens_history import NightEntry, Outcome, note_night, read_history
-from allsky360.lenses import current_lens, newest_lens, save_lens, solution_of
+from allsky360.lens_solutions import save_lens, solution_of
+from allsky360.lenses import current_lens, newest_lens
 from allsky360.model import Site
 from allsky360.sky.lens import LensModel
 from allsky360.sky.lens_drift import DriftError, LensDrift, lens_drift

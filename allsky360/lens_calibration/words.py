@@ -8,7 +8,7 @@ from typing import Any
 from allsky360.lens_calibration.files import FileSolved
 from allsky360.lens_calibration.night import NightReport
 from allsky360.lens_history import NightEntry
-from allsky360.lenses import solution_of
+from allsky360.lens_solutions import solution_of
 from allsky360.sky.lens import LensModel
 from allsky360.sky.lens_file import LensFile
 from allsky360.sky.solve import LensSolution

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from allsky360.sky.brightness import SkyBrightness
@@ -57,13 +56,12 @@ class SkyMemory:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        time = self.safety.frame_time
         return {
             "zero_points": {k: asdict(v) for k, v in self.zero_points.items()},
             "vignetting": None if self.vignetting is None else asdict(self.vignetting),
             "balance": None if self.balance is None else asdict(self.balance),
             "dark_mag": self.dark_mag,
-            "safety": asdict(self.safety) | {"frame_time": time.isoformat() if time else None},
+            "safety": self.safety.to_json(),
         }
 
     @classmethod
@@ -75,18 +73,13 @@ class SkyMemory:
         ValueError, TypeError, KeyError
             For anything else.
         """
-        safety = dict(data["safety"])
-        time = safety["frame_time"]
-        safety["frame_time"] = datetime.fromisoformat(time) if time else None
-        for key in ("cloudy", "unknown"):  # JSON has no NaN
-            safety[key] = float("nan") if safety[key] is None else float(safety[key])
         vignetting = data["vignetting"]
         balance = data.get("balance")  # records of older versions have none
         dark = data.get("dark_mag")
         return cls(
             {str(k): _prior(v) for k, v in data["zero_points"].items()},
             None if vignetting is None else Vignetting(**vignetting),
-            SafetyState(**safety),
+            SafetyState.from_json(data["safety"]),
             None if balance is None else StarBalance(**balance),
             None if dark is None else float(dark),
         )

@@ -9,14 +9,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from allsky360.errors import AllskyError
-from allsky360.model import Site, as_utc
+from allsky360.model import Site
 from allsky360.sky.lens import LensError, LensModel
-from allsky360.sky.solve import LensSolution
 
 KIND = "allsky360 lens"
 FORMAT = 1
@@ -64,46 +62,6 @@ class LensFile:
     quality: Mapping[str, Any] = field(default_factory=dict)
     software: str = ""
     warnings: tuple[str, ...] = ()
-
-
-def lens_file_of(
-    solution: LensSolution, *, camera: str, serial: int, solved: datetime | None = None
-) -> LensFile:
-    """Return what to write of a solution."""
-    e = solution.evidence
-    quality = {
-        "stars": solution.stars,
-        "fitted_stars": solution.fitted,
-        "fitted_rms_px": solution.rms_px,
-        "held_out_stars": e.held_out,
-        "held_out_matched": e.matched,
-        "held_out_rms_px": e.rms_px,
-        "held_out_median_px": e.median_px,
-        "match_radius_px": e.radius_px,
-        "chance_rate": e.chance_rate,
-        "log10_odds_against_chance": e.log10_odds,
-        "rings": [
-            {
-                "altitude_deg": [r.low_deg, r.high_deg],
-                "stars": r.stars,
-                "rms_px": r.rms_px,
-                "median_px": r.median_px,
-            }
-            for r in e.rings
-        ],
-    }
-    return LensFile(
-        lens=solution.lens,
-        camera=camera,
-        serial=serial,
-        solved=as_utc(solved or datetime.now(UTC)),
-        site=solution.site,
-        frames=solution.whens,
-        sigma={name: s for name, s in solution.sigma.items() if name in solution.free},
-        quality=quality,
-        software=_software(),
-        warnings=solution.warnings,
-    )
 
 
 def write_lens(path: Path, content: LensFile) -> Path:
@@ -266,10 +224,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _software() -> str:
-    try:
-        return f"allsky360 {version('allsky360')}"
-    except PackageNotFoundError:
-        return "allsky360"

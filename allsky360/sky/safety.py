@@ -7,12 +7,15 @@ no knowledge of what clear air looks like. A script must treat "unknown" as it t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from allsky360.model import as_utc
-from allsky360.sky.clouds import CloudMap
+
+if TYPE_CHECKING:  # the read service judges nothing, and does without what measuring needs
+    from allsky360.sky.clouds import CloudMap
 
 Verdict = Literal["safe", "unsafe", "unknown"]
 
@@ -68,6 +71,28 @@ class SafetyState:
     clear_frames: int = 0
     cloudy: float = float("nan")
     unknown: float = float("nan")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        time = self.frame_time
+        return asdict(self) | {"frame_time": time.isoformat() if time else None}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SafetyState:
+        """Read what :meth:`to_json` wrote, NaN as null.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            For anything else.
+        """
+        time = data["frame_time"]
+        told = {k: float("nan") if data[k] is None else float(data[k]) for k in _SHARES}
+        given = {"frame_time": datetime.fromisoformat(time) if time else None, **told}
+        return cls(**{**data, **given})
+
+
+_SHARES = ("cloudy", "unknown")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from allsky360.api.server import serve
 from allsky360.config import Settings
 from allsky360.net import CannotListen, listening_socket
 from tests.api.conftest import DUSK, House
+from tests.api.sky_house import add_product
 
 API = "/api/v1"
 MINUTE = timedelta(minutes=1)
@@ -56,6 +57,13 @@ class Heard:
     id: str
     name: str
     data: dict[str, Any]
+
+
+async def followed(app: FastAPI) -> None:
+    """Wait until somebody follows the events."""
+    async with asyncio.timeout(10):
+        while not app.state.service.load.streams:
+            await asyncio.sleep(0.02)
 
 
 KINDS = ("hello", "frame", "state", "reset")
@@ -115,7 +123,7 @@ async def test_events_come_once_in_order_and_resume(house: House, settings: Sett
         await primed(app)
         reader = Reader(base)
         listening = asyncio.create_task(reader.hear(2))
-        await asyncio.sleep(0.3)
+        await followed(app)
         house.process(refs[2])  # out of order, as workers do
         first = await listening
         assert first[0].name == "hello"
@@ -135,11 +143,42 @@ async def test_events_come_once_in_order_and_resume(house: House, settings: Sett
     # the service was restarted; a frame was committed while it was down
     house.process(refs[4])
     app = create_app(settings)
-    async with running(app, settings.api.port) as base:
-        await primed(app)
+    async with running(app, settings.api.port) as base:  # the reader is there before its first look
         assert frames_of(await reader.hear(1)) == [refs[4].id]
         house.process(refs[5])
         assert frames_of(await reader.hear(1)) == [refs[5].id]
+
+
+async def test_products_are_told_across_a_restart_once_each(
+    house: House, settings: Settings
+) -> None:
+    """A product made just before the service went, one made while it was down, frames between."""
+    refs = [house.capture(DUSK + i * MINUTE) for i in range(3)]
+    house.process(refs[0])
+    add_product(house, refs[0], b"old", "startrails")
+    reader = Reader("", ("hello", "frame", "product"))
+    app = create_app(settings)
+    async with running(app, settings.api.port) as reader.base:
+        await primed(app)
+        listening = asyncio.create_task(reader.hear(2))
+        await followed(app)
+        house.process(refs[1])
+        assert told(await listening)[1:] == [refs[1].id]
+        add_product(house, refs[0], b"one", "keogram")  # announced, but nobody listens
+        async with asyncio.timeout(10):
+            while app.state.service.feed.sequence < 3:
+                await asyncio.sleep(0.02)
+    add_product(house, refs[0], b"two", "panorama")
+    house.process(refs[2])
+    app = create_app(settings)
+    async with running(app, settings.api.port) as reader.base:
+        assert told(await reader.hear(3)) == ["keogram", "panorama", refs[2].id]
+        add_product(house, refs[0], b"again", "keogram")
+        assert told(await reader.hear(1)) == ["keogram"]
+
+
+def told(heard: list[Heard]) -> list[str]:
+    return [str(e.data.get("id") or e.data.get("name")) for e in heard]
 
 
 @pytest.mark.parametrize("last", ["nonsense", "-1", "0-0-0-0", "é"])
@@ -191,7 +230,7 @@ async def test_the_owner_speaks_through_status_and_events(house: House, settings
                 await asyncio.sleep(0.05)
         reader = Reader(base)
         listening = asyncio.create_task(reader.hear(2))
-        await asyncio.sleep(0.2)
+        await followed(app)
         says |= {"state": "fault", "fault": {"name": "device-gone", "message": "Unplugged."}}
         event = (await listening)[1]
         assert event.name == "state"

@@ -12,8 +12,9 @@ from allsky360.model import Site
 from allsky360.sky import lens_file
 from allsky360.sky.lens import fisheye
 from allsky360.sky.lens_drift import DriftError, lens_drift
-from allsky360.sky.lens_file import LensFileError, lens_file_of, read_lens, write_lens
+from allsky360.sky.lens_file import LensFileError, read_lens, write_lens
 from allsky360.sky.solve import LensSolution, solve_lens
+from allsky360.sky.solved_lens import lens_file_of
 from tests.sky.lens_cases import found_stars
 
 WHEN = datetime(2026, 3, 17, 23, tzinfo=UTC)

@@ -93,6 +93,7 @@ async def _send_events(service: Service, socket: WebSocket, last: str | None) ->
     feed = service.feed
     service.load.streams += 1
     try:
+        await service.watcher.ready()
         position, replay = _resume(service, last)
         if last is None:
             await socket.send_text(feed.event("hello", {"resumed": False}).as_json())
@@ -112,6 +113,7 @@ async def _stream(service: Service, last: str | None) -> AsyncIterator[bytes]:
     feed = service.feed
     service.load.streams += 1
     try:
+        await service.watcher.ready()
         # No await between reading the position and choosing what is replayed: nothing is sent
         # twice and nothing falls between.
         position, replay = _resume(service, last)

@@ -79,7 +79,7 @@ FITS: Responses = {
 }
 
 
-def asked_picture(
+async def asked_picture(
     request: Request,
     width: WidthQuery = None,
     height: HeightQuery = None,

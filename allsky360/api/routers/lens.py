@@ -14,7 +14,7 @@ from allsky360.api.service import ServiceDep
 from allsky360.api.starlight import number
 from allsky360.api.view import finite
 from allsky360.lens_history import read_history
-from allsky360.lenses import lens_paths, solution_of
+from allsky360.lenses import lens_paths
 from allsky360.sky.lens_file import LensFile
 
 router = APIRouter(prefix="/lens", tags=["lens"])
@@ -43,7 +43,7 @@ def get_lens(
 
 def lens_info(content: LensFile) -> LensInfo:
     """One lens file as the service shows it; where it was solved is left out."""
-    s = solution_of(content)
+    q = content.quality
     return LensInfo(
         camera=content.camera,
         serial=content.serial,
@@ -51,18 +51,18 @@ def lens_info(content: LensFile) -> LensInfo:
         frames=list(content.frames),
         model=finite(content.lens.as_dict()),
         sigma={name: number(value) for name, value in content.sigma.items()},
-        stars=s.stars,
-        held_out_stars=s.evidence.held_out,
-        held_out_rms_px=number(s.evidence.rms_px, 4),
-        held_out_median_px=number(s.evidence.median_px, 4),
+        stars=int(q.get("stars", 0)),
+        held_out_stars=int(q.get("held_out_stars", 0)),
+        held_out_rms_px=number(q.get("held_out_rms_px"), 4),
+        held_out_median_px=number(q.get("held_out_median_px"), 4),
         rings=[
             RingInfo(
-                altitude_deg=(r.low_deg, r.high_deg),
-                stars=r.stars,
-                rms_px=number(r.rms_px, 4),
-                median_px=number(r.median_px, 4),
+                altitude_deg=tuple(r["altitude_deg"]),
+                stars=int(r["stars"]),
+                rms_px=number(r.get("rms_px"), 4),
+                median_px=number(r.get("median_px"), 4),
             )
-            for r in s.evidence.rings
+            for r in q.get("rings", ())
         ],
         software=content.software,
         warnings=list(content.warnings),

@@ -24,7 +24,7 @@ from allsky360.arrays.bands import compiled, in_bands
 from allsky360.arrays.dispatch import body_for
 from allsky360.imaging.filters.filter import Filter
 from allsky360.imaging.filters.flip import turned_over
-from allsky360.imaging.filters.geometry import Affine, Shape, invert
+from allsky360.imaging.filters.geometry import Affine, Shape, invert, quarters_of, rotated
 
 Floats = NDArray[np.float32]
 
@@ -56,39 +56,15 @@ def rotate(
     """
     if interpolation not in ("bilinear", "lanczos"):
         raise ValueError(f"rotate: interpolation must be bilinear or lanczos, not {interpolation}")
-    quarters = _quarters(angle_deg)
+    quarters = quarters_of(angle_deg)
     if quarters == 0:
         return image
     if quarters == 2:
         return turned_over(image, (0, 1))
     if quarters is not None:
         return body_for(image, cpu=_quarter_cpu, generic=_quarter_generic)(image, quarters)
-    matrix, _ = affine(image.shape[:2], angle_deg=angle_deg)
+    matrix, _ = rotated(image.shape[:2], angle_deg=angle_deg)
     return body_for(image, cpu=_turn_cpu, generic=_turn_generic)(image, matrix, interpolation)
-
-
-def affine(
-    shape: Shape, *, angle_deg: float = 0.0, interpolation: str = "bilinear"
-) -> tuple[Affine, Shape]:
-    """Return where :func:`rotate` puts the pixels of ``shape``, and the shape of its result."""
-    h, w = shape
-    quarters = _quarters(angle_deg)
-    if quarters == 1:
-        return np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, w - 1.0]]), (w, h)
-    if quarters == 3:
-        return np.array([[0.0, -1.0, h - 1.0], [1.0, 0.0, 0.0]]), (w, h)
-    angle = math.radians(angle_deg)
-    c, s = math.cos(angle), math.sin(angle)
-    if quarters is not None:
-        c, s = 1.0 - quarters, 0.0
-    x, y = (w - 1) / 2, (h - 1) / 2
-    return np.array([[c, s, x - c * x - s * y], [-s, c, y + s * x - c * y]]), shape
-
-
-def _quarters(angle_deg: float) -> int | None:
-    """Quarter turns counterclockwise, None where the angle is not a multiple of 90."""
-    turns, rest = divmod(angle_deg, 90.0)
-    return int(turns) % 4 if rest == 0 else None
 
 
 def _quarter_cpu(image: Array, quarters: int) -> Array:

@@ -20,8 +20,9 @@ const STRIP = ["id", "camera", "night", "index", "time", "processed", "revision"
 export const framesOf = (night, parameters = {}) => askAll(`/nights/${night}/frames`, { limit: 1000, fields: STRIP, ...parameters }, "frames", 10000);
 
 // The newest processed frame, or null with the reason in words; never an answer that fails while nothing is there.
+// Without a report it is taken for granted that there is one: news of a frame need not wait for the status.
 export async function latest(report) {
-  if (!report.last_picture) return { frame: null, reason: report.last_frame ? "The first frame is stored and waits for processing." : "The first picture appears here by itself." };
+  if (report && !report.last_picture) return { frame: null, reason: report.last_frame ? "The first frame is stored and waits for processing." : "The first picture appears here by itself." };
   return { frame: await ask("/latest"), reason: "" };
 }
 

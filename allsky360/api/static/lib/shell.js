@@ -89,7 +89,8 @@ export function page(start) {
   menu();
   look();
   cameras().catch(() => { /* the banner says that the service cannot be reached */ });
-  onNews(["open", "lost", "frame", "state", "reset", "poll"], () => look(0));
+  onNews(["open", "lost", "state", "reset", "poll"], () => look(0));
+  onNews(["frame"], () => look(0), 700);  // the page's own picture first
   setInterval(look, STATUS_MS, 0);
   setInterval(tick, 1000);
   return Promise.resolve(start($("main"))).finally(() => { document.body.dataset.ready = "yes"; });

@@ -11,11 +11,11 @@ let shown = null;
 
 async function refresh() {
   try {
+    const { frame, reason } = await latest(shown ? null : await status(300));
+    if (frame && (!shown || shown.id !== frame.id || shown.revision !== frame.revision)) await put(frame);
     const report = await status(300);
-    const { frame, reason } = await latest(report);
     words.textContent = report.state === "live" ? "" : report.message;
     if (!frame) { words.textContent = `${report.message} ${reason}`; return; }
-    if (!shown || shown.id !== frame.id || shown.revision !== frame.revision) await put(frame);
     const s = await ask("/safety");
     safety.textContent = { safe: "Safe", unsafe: "Not safe", unknown: "Unknown" }[s.verdict];
     safety.className = `kiosk-safety ${{ safe: "good", unsafe: "bad", unknown: "warn" }[s.verdict]}`;
@@ -51,6 +51,6 @@ $("main").append(h("div", { class: "kiosk" }, stage, h("div", { class: "kiosk-si
 tick();
 await refresh();
 document.body.dataset.ready = "yes";
-onNews(["frame", "state", "reset", "open", "lost", "poll"], refresh, 20);
+onNews(["frame", "state", "reset", "open", "lost", "poll"], refresh, 5);
 setInterval(tick, 1000);
 setInterval(refresh, 30000);

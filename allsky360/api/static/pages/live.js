@@ -40,19 +40,22 @@ function say(kind, title, text) {
 
 async function refresh() {
   try {
-    report = await status(300);
-    const { frame, reason } = await latest(report);
+    if (!shown) report = await status(300);
+    const { frame, reason } = await latest(shown ? null : report);
     if (!frame) {
       say("empty", report.last_frame ? "Not processed yet" : "Nothing has been captured yet", reason);
       nothing();
       return;
     }
-    if (shown && shown.revision === frame.revision && shown.id === frame.id) return;
-    await picture.show(frame);
-    shown = frame;
-    say(null);
-    describe(frame);
-    await Promise.all([showStrip(frame), showChart(frame), showSafety()]);
+    if (!shown || shown.revision !== frame.revision || shown.id !== frame.id) {
+      await picture.show(frame);  // before all else: this is what people wait for
+      shown = frame;
+      say(null);
+      describe(frame);
+      await Promise.all([showStrip(frame), showChart(frame), showSafety()]);
+    }
+    report = await status();
+    tick();
   } catch (error) {
     if (!shown) cover.replaceChildren(failed(error, refresh));
   }
@@ -132,7 +135,7 @@ await page(async (main) => {
   if (old) { location.replace(`/frames/${old[1]}`); return; }
   build(main);
   await refresh();
-  onNews(["frame", "state", "reset", "open", "poll"], refresh, 20);
+  onNews(["frame", "state", "reset", "open", "poll"], refresh, 5);
   setInterval(tick, 1000);
   setInterval(showSafety, 60000);
   setInterval(refresh, 60000);
