@@ -40,6 +40,9 @@ class Part:
         Variables added to ours.
     startup_s
         Time it may take until the first answer.
+    patience_s
+        Silence after which a part that had answered is started anew. A new start is dear where the
+        machine is merely busy; the owner's costs a second, and without it no frame is taken.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Part:
     after: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     startup_s: float = 180.0
+    patience_s: float = 60.0
 
 
 def demo_environment(settings: Settings, now: datetime | None = None) -> dict[str, str]:
@@ -110,6 +114,7 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
             probe=owner,
             port=(o.host, o.port, "owner.port"),
             after=owner_after,
+            patience_s=30.0,
         )
     )
     found.append(

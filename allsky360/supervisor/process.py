@@ -25,7 +25,6 @@ from allsky360.supervisor.probe import answers, port_obstacle
 BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 STEADY_S = 60.0  # a part that answered this long starts again at the first back-off step
 PROBE_EVERY_S = 2.0
-UNANSWERED_S = 30.0  # a part that stopped answering this long is restarted
 STOP_S = 15.0
 HUNG_S = 3.0  # the same for a part that does not answer any more
 BLOCKED_S = 5.0
@@ -156,8 +155,8 @@ class Keeper:
                 first_answer = first_answer or now
                 self.status.healthy = True
                 self._change("running")
-            elif first_answer is not None and now - last_answer > UNANSWERED_S:
-                self._reason = f"did not answer for {UNANSWERED_S:.0f} s"
+            elif first_answer is not None and now - last_answer > self.status.part.patience_s:
+                self._reason = f"did not answer for {self.status.part.patience_s:.0f} s"
                 await self._end(process, HUNG_S)
             elif first_answer is None and now - started > self.status.part.startup_s:
                 self._reason = f"did not answer within {self.status.part.startup_s:.0f} s"

@@ -193,18 +193,17 @@ async def test_children_of_a_stopped_part_go_with_it(tmp_path: Path) -> None:
 async def test_a_part_that_stops_answering_is_restarted(
     tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process_module, "UNANSWERED_S", 1.0)
     monkeypatch.setattr("allsky360.supervisor.probe.TIMEOUT_S", 0.3)
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     code = SERVER.replace("h.BaseHTTPRequestHandler", "h.SimpleHTTPRequestHandler")
-    part = Part("web", python(code, str(port)), probe=url)
+    part = Part("web", python(code, str(port)), probe=url, patience_s=1.0)
     async with House(tmp_path, part) as house:
         await until(lambda: house.states["web"].state == "running")
         first = house.states["web"].pid
         assert first is not None
         os.kill(first, signal.SIGSTOP)
-        monkeypatch.setattr(process_module, "STOP_S", 0.5)
+        monkeypatch.setattr(process_module, "HUNG_S", 0.5)
         await until(
             lambda: house.states["web"].pid != first and house.states["web"].state == "running"
         )

@@ -47,13 +47,14 @@ async def test_it_is_felt_while_it_is_given_and_not_after(tmp_path: Path) -> Non
 async def test_a_part_that_hangs_is_restarted_though_its_socket_still_listens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process_module, "UNANSWERED_S", 0.8)
     monkeypatch.setattr(process_module, "PROBE_EVERY_S", 0.1)
     monkeypatch.setattr(process_module, "HUNG_S", 0.2)
     monkeypatch.setattr(process_module, "BACK_OFF_S", (0.1, 0.1))
     monkeypatch.setattr("allsky360.supervisor.probe.TIMEOUT_S", 0.3)
     name = name_for(tmp_path)
-    part = Part("quiet", (sys.executable, "-c", BEATING, name), probe=f"pulse://{name}")
+    part = Part(
+        "quiet", (sys.executable, "-c", BEATING, name), probe=f"pulse://{name}", patience_s=0.8
+    )
     async with House(tmp_path, part) as house:
         await until(lambda: house.states["quiet"].state == "running")
         first = house.states["quiet"].pid
