@@ -52,7 +52,7 @@ class Part:
     port: tuple[str, int, str] | None = None
     after: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    startup_s: float = 180.0
+    startup_s: float = 300.0
     patience_s: float = 60.0
 
 

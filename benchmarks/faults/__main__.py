@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.faults.campaign import Results, drained, run, verify
 from benchmarks.faults.catalogue import BY_NAME, FAULTS
-from benchmarks.faults.night import Night
+from benchmarks.faults.night import RATE, Night
 from benchmarks.faults.table import table
 
 
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=sorted(BY_NAME), metavar="NAME")
     parser.add_argument("--without", nargs="+", choices=sorted(BY_NAME), metavar="NAME", default=[])
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=RATE, help="of the sky's clock")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop to inject after so many")
     parser.add_argument("--continue", action="store_true", dest="go_on")
     parser.add_argument("--list", action="store_true", help="name the faults, run nothing")
@@ -43,9 +44,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the system is stopped on the way out
     results = Results(options.folder / "results.jsonl", options.go_on or options.table)
     if not options.table:
-        chosen = [BY_NAME[n] for n in options.only] if options.only else list(FAULTS)
+        ordinary = [f for f in FAULTS if not f.apart]
+        chosen = [BY_NAME[n] for n in options.only] if options.only else ordinary
         chosen = [f for f in chosen if f.name not in options.without]
-        with Night(options.folder) as night:
+        with Night(options.folder, rate=options.rate) as night:
             run(night, chosen, options.repeat, options.seed, results, 60 * options.minutes)
             frames, left, damaged = drained(night)
             problems = verify(night)

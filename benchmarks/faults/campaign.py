@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,62 +16,154 @@ from allsky360.archive import verify_night
 from allsky360.errors import AllskyError
 from benchmarks.faults.catalogue import Fault, Wound
 from benchmarks.faults.night import Night
-from benchmarks.faults.observe import Watch, lost_exposures, marks
+from benchmarks.faults.observe import EVERY_S, PATIENCE_S, Watch, look, lost_exposures, marks
 
 START_S = 600.0
 DRAIN_S = 420.0  # the catch-up flow comes every five minutes
 Record = dict[str, Any]
 
 
+CAPTURE = ("camera", "INDIGO server", "network", "owner", "simulator")
+CAPTURE_TOO = ("disk-read-only", "disk-gone", "raw-marker-damaged")
+
+
 def order(
     faults: Sequence[Fault], repeat: int, seed: int, done: Sequence[Record]
-) -> Iterator[tuple[Fault, int]]:
-    """Yield what is still to do: rounds of every fault, each in an order of its own."""
+) -> list[tuple[Fault, int]]:
+    """List what is still to do: rounds of every fault, each in an order of its own."""
     had: dict[str, int] = {}
     for record in done:
         had[record["fault"]] = had.get(record["fault"], 0) + 1
+    todo: list[tuple[Fault, int]] = []
     for number in range(repeat):
         this = list(faults)
         random.Random(f"{seed}-{number}").shuffle(this)
-        # a clock that is put forward is put back by the other
-        yield from ((fault, number) for fault in this if had.get(fault.name, 0) <= number)
+        todo += [(fault, number) for fault in this if had.get(fault.name, 0) <= number]
+    return todo
 
 
-def inject(night: Night, fault: Fault, number: int, seed: int) -> Record:
-    """Hurt the night once and watch until it is well."""
-    chance = random.Random(f"{seed}-{number}-{fault.name}")
-    time.sleep(chance.uniform(0.0, 2.5))  # any moment of an exposure
-    before = marks(night)
-    known = {(f.night, f.index): f.time for f in night.frames()}
-    watch, wound = Watch(night, before, fault), Wound(chance)
-    fault.hurt(night, wound)
-    watch.begun()
-    if fault.lift is not None:
-        watch.hold(fault.hold_s)
-        fault.lift(night, wound)
-        watch.lifted()
-    well = watch.until_well()
-    after = {(f.night, f.index): f.time for f in night.frames()}
-    times = watch.times
-    return {
-        "fault": fault.name,
-        "part": fault.part,
-        "number": number,
-        "seed": seed,
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(before.wall)),
-        "held_s": fault.hold_s,
-        "detection_s": _rounded(times.detection_s),
-        "capture_s": _rounded(times.capture_s),
-        "pictures_s": _rounded(times.pictures_s),
-        "parts_s": _rounded(times.parts_s),
-        "recovery_s": _rounded(times.recovery_s),
-        "gap_s": _rounded(times.gap_s),
-        "well": well,
-        "silent": times.silent if not well else [],
-        "exposures_lost": lost_exposures(night, before),
-        "frames_lost": sum(after.get(key) != when for key, when in known.items()),
-        "note": wound.note,
-    }
+def next_of(todo: list[tuple[Fault, int]], busy: frozenset[str]) -> tuple[Fault, int] | None:
+    """Take the next that can be done while parts are busy coming back; None: none can."""
+    for at, (fault, _) in enumerate(todo[:60]):
+        alone = fault.part in CAPTURE or fault.name in CAPTURE_TOO
+        free = alone or (fault.affects and not busy & set(fault.affects))
+        if not busy or free:
+            return todo.pop(at)
+    return None
+
+
+@dataclass
+class Injection:
+    """One fault done to the night, and what was seen of it so far."""
+
+    night: Night
+    fault: Fault
+    number: int
+    seed: int
+    watch: Watch
+    wound: Wound
+    known: dict[Any, Any]
+    frames_lost: int = 0
+    exposures_lost: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def over(self) -> bool:
+        """Whether all is well, or was not within the time."""
+        waited = time.monotonic() - self.began > PATIENCE_S + self.fault.held_s(self.night.rate)
+        return self.watch.times.recovery_s is not None or waited
+
+    def count(self) -> None:
+        """Look what was lost."""
+        after = {(f.night, f.index): f.time for f in self.night.frames()}
+        self.frames_lost = sum(after.get(key) != when for key, when in self.known.items())
+        self.exposures_lost = lost_exposures(self.night, self.watch.before)
+
+    def record(self) -> Record:
+        """Plain values of all of it."""
+        times, fault = self.watch.times, self.fault
+        well = times.recovery_s is not None
+        wall = time.gmtime(self.watch.before.wall)
+        return {
+            "fault": fault.name,
+            "part": fault.part,
+            "number": self.number,
+            "seed": self.seed,
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", wall),
+            "held_s": round(fault.held_s(self.night.rate), 1),
+            "while_down": sorted(self.watch.others),
+            "detection_s": _rounded(times.detection_s),
+            "capture_s": _rounded(times.capture_s),
+            "pictures_s": _rounded(times.pictures_s),
+            "parts_s": _rounded(times.parts_s),
+            "recovery_s": _rounded(times.recovery_s),
+            "gap_s": _rounded(times.gap_s),
+            "well": well,
+            "silent": [] if well else times.silent,
+            "exposures_lost": self.exposures_lost,
+            "frames_lost": self.frames_lost,
+            "note": self.wound.note,
+        }
+
+
+class Campaign:
+    """Hurts a running night; parts that come back slowly do so while the camera is hurt."""
+
+    def __init__(self, night: Night, seed: int, results: Results) -> None:
+        self.night, self.seed, self.results = night, seed, results
+        self.pending: list[Injection] = []
+        self.starting = frozenset(night.silent())
+
+    @property
+    def busy(self) -> frozenset[str]:
+        """Parts that are coming back, or start for the first time."""
+        return self.starting | {part for i in self.pending for part in i.fault.affects}
+
+    def inject(self, fault: Fault, number: int) -> None:
+        """Hurt the night once and watch until it is well, or until capture is."""
+        night = self.night
+        chance = random.Random(f"{self.seed}-{number}-{fault.name}")
+        self.watch_for(chance.uniform(0.0, 2.5))  # any moment of an exposure
+        before = marks(night)
+        known = {(f.night, f.index): f.time for f in night.frames()}
+        watch, wound = Watch(night, before, fault, self.busy), Wound(chance)
+        this = Injection(night, fault, number, self.seed, watch, wound, known)
+        fault.hurt(night, wound)
+        watch.begun()
+        if fault.lift is not None:
+            self.watch_for(fault.held_s(night.rate), this)
+            fault.lift(night, wound)
+            watch.lifted()
+        while not this.over and not (fault.affects and watch.times.capture_s is not None):
+            self.watch_for(EVERY_S, this)
+        this.count()
+        if fault.apart:
+            wound.note = caught_up(night, before.raw)
+        if this.over:
+            self.keep(this)
+        else:
+            self.pending.append(this)
+
+    def watch_for(self, seconds: float, this: Injection | None = None) -> None:
+        """Watch the present injection and those that are coming back."""
+        end = time.monotonic() + seconds
+        while True:
+            sight = look(self.night)
+            self.starting &= frozenset(sight.silent)
+            for injection in (*self.pending, *((this,) if this else ())):
+                injection.watch.see(sight)
+            for injection in [i for i in self.pending if i.over]:
+                self.pending.remove(injection)
+                self.keep(injection)
+            if time.monotonic() >= end:
+                return
+            time.sleep(min(EVERY_S, seconds))
+
+    def keep(self, injection: Injection) -> None:
+        """Keep the result, and say it."""
+        record = injection.record()
+        self.results.add(record)
+        print(line(record), flush=True)
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -114,9 +208,8 @@ def possible(faults: Sequence[Fault], night: Night) -> tuple[list[Fault], list[s
 
 
 def steady(night: Night) -> None:
-    """Wait until frames come and every part answers."""
-    night.until("first frame", lambda: night.newest()[0], START_S)
-    night.until("every part", lambda: not night.silent(), START_S)
+    """Wait until frames come: what does not answer yet is not needed for them."""
+    night.until("first frame", lambda: night.newest()[0] and night.owner(), START_S)
 
 
 def run(
@@ -132,15 +225,18 @@ def run(
     can, cannot = possible(faults, night)
     if cannot:
         print(f"not possible on this machine: {', '.join(cannot)}")
+    todo, campaign = order(can, repeat, seed, results.injections()), Campaign(night, seed, results)
     end = time.monotonic() + for_s
-    for fault, number in order(can, repeat, seed, results.injections()):
-        if time.monotonic() > end:
-            break
-        record = inject(night, fault, number, seed)
-        results.add(record)
-        print(line(record), flush=True)
-        if not record["well"]:
-            steady(night)
+    while (todo or campaign.pending) and time.monotonic() < end:
+        chosen = next_of(todo, campaign.busy)
+        if chosen is None:
+            campaign.watch_for(EVERY_S)
+        else:
+            campaign.inject(*chosen)
+            if not campaign.pending:
+                campaign.starting |= frozenset(night.silent())
+    while campaign.pending:
+        campaign.watch_for(EVERY_S)
 
 
 def line(record: Record) -> str:
@@ -169,6 +265,24 @@ def drained(night: Night, patience_s: float = DRAIN_S) -> tuple[int, int, list[s
         if len(left) == len(damaged) or time.monotonic() > end:
             return len(frames), len(left) - len(damaged), damaged
         time.sleep(5)
+
+
+def caught_up(night: Night, before: tuple[str, int] | None) -> str:
+    """Wait until what was taken since then is processed; say how many, and in what order."""
+    taken = [(f.night, f.index) for f in night.frames()]
+    taken = taken[taken.index(before) + 1 if before in taken else 0 :]
+    end = time.monotonic() + DRAIN_S
+    while time.monotonic() < end:
+        done = {(f.night, f.index) for f in night.frames() if f.processed}
+        if done.issuperset(taken):
+            break
+        time.sleep(2)
+    left = sum(key not in done for key in taken)
+    stamps = [s for key, s in night.processed_at().items() if key in set(taken)]
+    late = sum(b < a for a, b in itertools.pairwise(stamps))
+    return (
+        f"{len(taken)} frames since, {left} not processed, {late} processed before an earlier one"
+    )
 
 
 def _readable(night: Night, frame: Any) -> bool:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -50,6 +51,12 @@ class Fault:
         ``disk`` or ``clock``: what this machine must allow.
     pictures
         Whether it is over only when frames are processed again; else their turn may come later.
+    affects
+        Parts that need long to come back while capture goes on: the camera is hurt meanwhile.
+    hold_sky_s
+        The same as ``hold_s``, of the sky's clock.
+    apart
+        Takes minutes: done only where it is asked for by name.
     """
 
     name: str
@@ -60,6 +67,13 @@ class Fault:
     sign: str = "up"
     needs: str = ""
     pictures: bool = False
+    affects: tuple[str, ...] = ()
+    hold_sky_s: float = 0.0
+    apart: bool = False
+
+    def held_s(self, rate: float) -> float:
+        """How long it lasts, wall seconds."""
+        return self.hold_s + self.hold_sky_s / rate
 
 
 @dataclass
@@ -308,6 +322,27 @@ def _database(night: Night) -> Path:
     return night.data / "prefect" / "prefect.db"
 
 
+def _keep_prefect_away(night: Night, wound: Wound) -> None:
+    """End the server and sit on its port, so that it cannot come back."""
+    _signal_part("prefect", signal.SIGKILL, night, wound)
+    sitting, end = socket.socket(), time.monotonic() + 20
+    sitting.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    while True:
+        try:
+            sitting.bind(("127.0.0.1", night.port["prefect"]))
+            break
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+    sitting.listen()
+    wound.kept["sitting"] = sitting
+
+
+def _let_prefect_back(night: Night, wound: Wound) -> None:
+    wound.kept["sitting"].close()
+
+
 # -- clock ----------------------------------------------------------------------------------------
 
 
@@ -319,12 +354,28 @@ def _knobbed(name: str, part: str, hold_s: float = 0.0, **wanted: object) -> Fau
     return Fault(name, part, partial(_knob, **wanted), _knobs_off, hold_s, "owner")
 
 
+_LONG = {
+    "api": ("api",),
+    "prefect": ("prefect", "runner"),
+    "dask": ("dask",),
+    "runner": ("runner",),
+}
 _KILL = [
-    Fault(f"{part}-killed", part, partial(_signal_part, part, signal.SIGKILL))
+    Fault(
+        f"{part}-killed",
+        part,
+        partial(_signal_part, part, signal.SIGKILL),
+        affects=_LONG.get(part, ()),
+    )
     for part in ("owner", "simulator", "api", "prefect", "dask", "runner")
 ]
 _HANG = [
-    Fault(f"{part}-hangs", part, partial(_signal_part, part, signal.SIGSTOP))
+    Fault(
+        f"{part}-hangs",
+        part,
+        partial(_signal_part, part, signal.SIGSTOP),
+        affects=_LONG.get(part, ()),
+    )
     for part in ("owner", "simulator", "api", "dask", "runner")
 ]
 
@@ -379,8 +430,11 @@ FAULTS: tuple[Fault, ...] = (
     Fault("settings-spoiled", "settings", _spoil_settings, _mend_settings, 25.0, "runner"),
     # Prefect's database, clock
     Fault("database-locked", "Prefect database", _lock_database, _unlock_database, 25.0, "runner"),
-    Fault("database-damaged", "Prefect database", _damage_database),
-    Fault("database-damaged-open", "Prefect database", _damage_open_database),
+    Fault("database-damaged", "Prefect database", _damage_database, affects=_LONG["prefect"]),
+    Fault("database-damaged-open", "Prefect database", _damage_open_database,
+          affects=_LONG["prefect"]),
+    Fault("prefect-away", "prefect", _keep_prefect_away, _let_prefect_back, hold_sky_s=3600.0,
+          pictures=True, apart=True),
     Fault("clock-forward", "clock", partial(_step_clock, STEP_S), needs="clock", sign="runner"),
     Fault("clock-back", "clock", partial(_step_clock, 0.0), needs="clock", sign="runner"),
 )  # fmt: skip

@@ -25,13 +25,14 @@ import httpx
 import psutil
 
 from allsky360.archive import Archive
+from allsky360.archive.columns import open_night
 from allsky360.config import Settings, StorageSettings
 from allsky360.errors import AllskyError
 from allsky360.supervisor.pulse import WORD, pulse_name
 from tests.system.house import House
 
 RATE = 5.0
-EXPOSURE_S = 10.0  # of the sky's clock
+EXPOSURE_WALL_S = 2.0
 DUSK = datetime(2026, 11, 28, 20, 30, tzinfo=UTC)
 NIGHT_H = 9.0  # after which the next piece begins at the next dusk
 DISK_MB = 2500
@@ -85,7 +86,7 @@ class Night(House):
             "ALLSKY360_DASK__MEMORY_LIMIT": "900MiB",
             "PYTHONPATH": str(Path(__file__).parents[2]),  # the workers are handed a task of ours
             **{
-                f"ALLSKY360_EXPOSURE__{p}__MAX_EXPOSURE_S": str(EXPOSURE_S)
+                f"ALLSKY360_EXPOSURE__{p}__MAX_EXPOSURE_S": f"{EXPOSURE_WALL_S * rate:g}"
                 for p in ("NIGHT", "TWILIGHT")
             },
             **(extra or {}),
@@ -146,6 +147,16 @@ class Night(House):
                 for record in archive.frames(camera, night):
                     index = record.ref.index
                     found.append(Frame(night.isoformat(), index, record.time, index not in waiting))
+        return found
+
+    def processed_at(self) -> dict[tuple[str, int], int]:
+        """When each processed frame was processed, microseconds, in the order of capture."""
+        archive, found = Archive(self.data), {}
+        for camera in archive.cameras():
+            for night in archive.nights(camera):
+                view = open_night(self.data, camera, night)
+                stamps = [] if view is None else view.processed().tolist()
+                found |= {(night.isoformat(), i): s for i, s in enumerate(stamps) if s >= 0}
         return found
 
     def newest(self) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:

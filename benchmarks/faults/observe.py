@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from allsky360.errors import AllskyError
 from benchmarks.faults.catalogue import Fault
@@ -15,7 +16,7 @@ from benchmarks.faults.night import Frame, Night
 
 EVERY_S = 0.25
 PATIENCE_S = 240.0
-SAME = timedelta(seconds=2.5)  # of the sky's clock: half a second, an exposure lasts two
+SAME_S = 0.5  # of the wall's clock: an exposure lasts two
 PARTS = ("owner", "simulator", "api", "prefect", "dask", "runner")
 TROUBLE = re.compile(
     rb"WARNING|ERROR|Traceback|Error|[Kk]illed|died|[Cc]rash|restart|not answer|Missed|failed"
@@ -64,85 +65,94 @@ def marks(night: Night) -> Marks:
     return Marks(time.monotonic(), time.time(), logs, faults, raw, shown)
 
 
-class Watch:
-    """Follows one injection."""
+@dataclass(frozen=True)
+class Sight:
+    """One look at everything."""
 
-    def __init__(self, night: Night, before: Marks, fault: Fault) -> None:
-        self.night, self.before, self.sign, self.part = night, before, fault.sign, fault.part
+    at: float
+    raw: Key | None
+    shown: Key | None
+    silent: tuple[str, ...]
+    owner: dict[str, Any] | None
+
+
+def look(night: Night) -> Sight:
+    """Look at everything once."""
+    raw, shown = night.newest()
+    return Sight(time.monotonic(), raw, shown, tuple(night.silent()), night.owner())
+
+
+class Watch:
+    """Follows one injection.
+
+    Parameters
+    ----------
+    night, before, fault
+        What is watched, how it stood before, what was done.
+    others
+        Parts that another injection still keeps from answering.
+    """
+
+    def __init__(
+        self, night: Night, before: Marks, fault: Fault, others: frozenset[str] = frozenset()
+    ) -> None:
+        self.night, self.before, self.fault, self.others = night, before, fault, others
         self.times = Times(with_pictures=fault.pictures)
-        self._last_frame = self.hurt_at = before.at
+        self._last_frame = self.hurt_at = self._since = before.at
         self._newest = before.raw
-        self._since = before.at
         self._after: Key | None = before.raw
 
     def begun(self) -> None:
         """Count from now: the fault has just struck."""
-        self.look()
-        self.hurt_at = self._since = time.monotonic()
-        self.times.capture_s = self.times.pictures_s = self.times.parts_s = None
-        self._after = self._newest
+        self.see(look(self.night))
+        self.hurt_at = time.monotonic()
+        self.lifted()
 
     def lifted(self) -> None:
-        """Count from now: the fault was ended from outside."""
+        """Count recovery from now: the fault was ended from outside."""
         self._since = time.monotonic()
         self.times.capture_s = self.times.pictures_s = self.times.parts_s = None
         self._after = self._newest
 
-    def look(self) -> None:
-        """Look once at everything."""
-        now = time.monotonic()
-        raw, shown = self.night.newest()
-        if raw is not None and raw != self._newest:
-            self.times.gap_s = max(self.times.gap_s, now - self._last_frame)
-            self._newest, self._last_frame = raw, now
+    def see(self, sight: Sight) -> None:
+        """Take note of what was seen."""
+        now, t = sight.at, self.times
+        if sight.raw is not None and sight.raw != self._newest and t.capture_s is None:
+            t.gap_s = max(t.gap_s, now - self._last_frame)
+            self._newest, self._last_frame = sight.raw, now
         passed = now - self._since
-        t = self.times
-        if t.detection_s is None and self._noticed():
+        if t.detection_s is None and self._noticed(sight):
             t.detection_s = now - self.hurt_at
         # the first new frame may have been on its way; the second shows that capture goes on
-        if t.capture_s is None and raw is not None and _distance(self._after, raw) >= 2:
+        if t.capture_s is None and _distance(self._after, sight.raw) >= 2:
             t.capture_s = passed
-        if t.pictures_s is None and shown is not None and _distance(self._after, shown) >= 2:
+        if t.pictures_s is None and _distance(self._after, sight.shown) >= 2:
             t.pictures_s = passed
-        if t.parts_s is None:
-            t.silent = self.night.silent()
-            if not t.silent:
-                t.parts_s = passed
-        elif t.recovery_s is not None and self.night.silent():  # it only looked well
-            t.parts_s = None
+        t.silent = [part for part in sight.silent if part not in self.others]
+        if t.silent:
+            t.parts_s = None  # it only looked well
+        elif t.parts_s is None:
+            t.parts_s = passed
 
-    def hold(self, seconds: float) -> None:
-        """Watch for a while."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.look()
-            time.sleep(EVERY_S)
-
-    def until_well(self) -> bool:
-        """Watch until all is well; False when it is not within ``PATIENCE_S``."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            self.look()
-            if self.times.recovery_s is not None:
-                return True
-            time.sleep(EVERY_S)
-        return False
-
-    def _noticed(self) -> bool:
-        if self.sign == "owner":
-            owner = self.night.owner()
+    def _noticed(self, sight: Sight) -> bool:
+        sign = self.fault.sign
+        if sign == "owner":
+            owner = sight.owner
             return owner is not None and (
                 int(owner["faults"]) > self.before.faults or owner["state"] in ("fault", "paused")
             )
-        if self.sign == "up":
+        if sign == "up":
             words = _tail(_log(self.night, "up"), self.before.logs["up"])
-            mark = re.compile(rf" {self.part} (restarting|not answering|blocked)".encode())
+            part = self.fault.affects[0] if self.fault.affects else self.fault.part
+            mark = re.compile(rf" {part} (restarting|not answering|blocked)".encode())
             return mark.search(words) is not None
-        words = _tail(_log(self.night, self.sign), self.before.logs[self.sign])
+        words = _tail(_log(self.night, sign), self.before.logs[sign])
         return TROUBLE.search(words) is not None
 
 
-def _distance(before: Key | None, now: Key) -> int:
+def _distance(before: Key | None, now: Key | None) -> int:
+    if now is None:
+        return 0
     if before is None or now[0] != before[0]:
         return now[1] + 1 if before is None or now[0] > before[0] else 0
     return now[1] - before[1]
@@ -183,15 +193,16 @@ def lost_exposures(night: Night, before: Marks) -> int:
     begun = sorted(
         (stamp, when) for stamp, when in night.exposures_stamped() if stamp > before.wall - 3.0
     )
-    return unmatched([when for _, when in begun], times)
+    same = timedelta(seconds=SAME_S * night.rate)
+    return unmatched([when for _, when in begun], times, same)
 
 
-def unmatched(begun: Sequence[datetime], taken: Sequence[datetime]) -> int:
+def unmatched(begun: Sequence[datetime], taken: Sequence[datetime], same: timedelta) -> int:
     """Count what of ``begun``, up to the last that was taken, has no frame of its own."""
     left, lost, last = list(taken), 0, 0
     for when in begun:
         near = min(left, key=lambda t: abs(t - when), default=None)
-        if near is not None and abs(near - when) <= SAME:
+        if near is not None and abs(near - when) <= same:
             left.remove(near)
             last = lost
         else:
