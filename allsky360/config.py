@@ -237,6 +237,13 @@ class ProcessingSettings(Section):
     profiles: ProfilesSettings = Field(default_factory=ProfilesSettings)
     filters: FilterSettings = Field(default_factory=FilterSettings)
     jpeg_quality: int = Field(92, ge=10, le=100, description="Quality of display pictures.")
+    step_pictures_every: int = Field(
+        20,
+        ge=0,
+        le=100_000,
+        description="Of every so many frames small pictures of each step are kept, to be looked at "
+        "side by side; 0: of none.",
+    )
     live_ahead: int = Field(
         4,
         ge=1,

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from allsky360.archive import Archive, RawWriter
 from allsky360.cli import app
-from allsky360.config import Settings
+from allsky360.config import ProcessingSettings, Settings
 from allsky360.errors import AllskyError
 from allsky360.imaging.encode import read_facts
 from allsky360.model import Bracket, Exposure, Site
@@ -190,6 +190,33 @@ def test_archived_frame(tmp_path: Path, settings: Settings) -> None:
     again = archive.record(refs[1])["provenance"]
     assert again["tone"] == stored["tone"]
     assert stored["tone"]["time"] > first["time"]
+
+
+def test_every_so_many_frames_keep_small_pictures_of_their_steps(
+    tmp_path: Path, settings: Settings
+) -> None:
+    chosen = settings.model_copy(update={"processing": ProcessingSettings(step_pictures_every=2)})
+    root = settings.storage.root
+    writer = RawWriter(root, "Cam", Site("Test", 28.0, -17.0))
+    shots = [
+        Exposure(raw(k, size=(600, 1400)), "RGGB", WHEN + timedelta(minutes=k), 8.0, camera="Cam")
+        for k in range(3)
+    ]
+    refs = [writer.append(Bracket((shot,)), {}) for shot in shots]
+    writer.close()
+    for ref in refs:
+        process_archived_frame(root, ref, chosen)
+    archive = Archive(root)
+    assert archive.frames_with_steps("cam", refs[0].night) == [0, 2]
+    steps = archive.record(refs[2])["provenance"]["steps"]
+    found = archive.step_pictures(refs[2])
+    assert [steps[n]["name"] for n in found] == [p.stem.partition("-")[2] for p in found.values()]
+    names = [s["name"] for s in steps]
+    first, last = names.index("balance"), len(names) - 1 - names[::-1].index("quantise")
+    assert list(found) == list(range(first, last))
+    assert {Image.open(p).size for p in found.values()} == {(640, 274)}
+    whole = np.asarray(Image.open(archive.picture(refs[2])), float).mean()
+    assert np.asarray(Image.open(found[last - 1]), float).mean() == pytest.approx(whole, abs=2.0)
 
 
 def test_linear_frames_are_reduced_by_whole_blocks() -> None:

@@ -38,6 +38,7 @@ from allsky360.api.routers import (
     sky,
     stars,
     status,
+    steps,
     system,
     transients,
 )
@@ -82,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         frames,
         sky,
         geometry,
+        steps,
         latest,
         series,
         stars,

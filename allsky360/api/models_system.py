@@ -127,6 +127,7 @@ class StepInfo(Answer):
     version: int | str | None
     seconds: float | None
     parameters: dict[str, Any] = Field(description="Also what the step measured or decided.")
+    picture: str | None = Field(None, description="The picture after it, where it is kept.")
 
 
 class StepList(Answer):
@@ -136,6 +137,10 @@ class StepList(Answer):
     software: str | None
     parameters_digest: str | None
     steps: list[StepInfo]
+    nearest_with_pictures: str | None = Field(
+        description="The nearest frame of the night whose step pictures are kept; null where this "
+        "one's are, or none are."
+    )
     warnings: list[str]
 
 

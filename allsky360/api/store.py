@@ -120,6 +120,14 @@ class Store:
         """Stored picture of a processed frame; None where there is none."""
         return self._archive.picture(frame.ref) if frame.processed else None
 
+    def step_pictures(self, frame: FrameInfo) -> dict[int, Path]:
+        """Small pictures of a frame's steps, by number; empty where none are kept."""
+        return self._archive.step_pictures(frame.ref) if frame.processed else {}
+
+    def frames_with_steps(self, camera: str, night: date) -> list[int]:
+        """Numbers of a night's frames that have pictures of their steps, in order."""
+        return self._archive.frames_with_steps(camera, night)
+
     def record(self, frame: FrameInfo) -> dict[str, Any]:
         """Whole record of a processed frame; empty while it is not processed."""
         return self._archive.record(frame.ref) if frame.processed else {}

@@ -88,6 +88,11 @@ def picture_path(folder: Path, version: str, index: int) -> Path:
     return folder / version / "pictures" / f"{index:06d}.jpg"
 
 
+def steps_folder(folder: Path, version: str, index: int) -> Path:
+    """Folder of the small pictures of a frame's steps, ``07-stretch.jpg``; few frames have one."""
+    return folder / version / "pictures" / "steps" / f"{index:06d}"
+
+
 def record_path(folder: Path, version: str, index: int) -> Path:
     """Metadata and provenance of a processed frame."""
     return folder / version / "frames" / f"{index:06d}.json"

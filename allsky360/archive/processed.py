@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from itertools import count
@@ -26,12 +27,15 @@ from allsky360.archive.layout import (
     night_folder,
     picture_path,
     record_path,
+    steps_folder,
 )
 from allsky360.archive.raw import SCALAR_NAME, UNITS, microseconds
 from allsky360.archive.rows import Row, check, encode
 from allsky360.model import Site
 
 log = logging.getLogger(__name__)
+
+_STEP = re.compile(r"\d{2}-[a-z][a-z0-9_-]{0,40}", re.ASCII)
 
 _NOTHING: Mapping[str, Any] = {}
 _NO_ROWS: Mapping[str, Row] = {}
@@ -72,6 +76,7 @@ class ProcessedWriter:
         rows: Mapping[str, Row] = _NO_ROWS,
         descriptions: Mapping[str, Mapping[str, str]] = _NO_DESCRIPTIONS,
         extra: Mapping[str, Any] = _NOTHING,
+        steps: Mapping[str, bytes] = _NOTHING,
     ) -> None:
         """Store one processed frame; writing it again replaces it, rows included.
 
@@ -98,6 +103,9 @@ class ProcessedWriter:
             names that are not in ``scalars`` are passed over.
         extra
             Further entries of the frame's record (``transients``), plain JSON values.
+        steps
+            Small pictures of its steps as JPEG, by number and name (``07-stretch``); those of an
+            earlier time are removed.
 
         Raises
         ------
@@ -111,6 +119,9 @@ class ProcessedWriter:
             if SCALAR_NAME.fullmatch(name) is None or group.RESERVED.fullmatch(name):
                 raise ArchiveError(f"{name!r} cannot name a scalar.", mend="Use lower_case_unit.")
         check(rows, scalars)
+        for name in steps:
+            if _STEP.fullmatch(name) is None:
+                raise ArchiveError(f"{name!r} cannot name a step.", mend="Use 07-name.")
         row = ref.index
         measured = _finite(scalars)
         staged: dict[Path, Path] = {}
@@ -134,8 +145,10 @@ class ProcessedWriter:
                     for name, given in rows.items()
                 },
             }
-            make_folder(picture.parent)
-            make_folder(text.parent)
+            small = steps_folder(self.folder, self.version, row)
+            files |= {small / f"{name}.jpg": data for name, data in steps.items()}
+            for folder in (picture.parent, text.parent, *([small] if steps else ())):
+                make_folder(folder)
             group.open_image_array(self.store, image)[row] = linear
             for path, data in files.items():
                 staged[path] = stage(path, data, sync=False)
@@ -303,6 +316,9 @@ class ProcessedWriter:
         self._set(root, row, "time", group.INSTANT["_FillValue"])
         for path, partial in staged.items():
             os.replace(partial, path)
+        for old in steps_folder(self.folder, self.version, row).glob("*.jpg"):
+            if old not in staged:
+                old.unlink()
         for name, metadata in root.arrays.items():
             if group.is_row(metadata) and name not in arrays:  # of an earlier time
                 row_store.row_path(self.store, name, row).unlink(missing_ok=True)

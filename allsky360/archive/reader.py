@@ -27,6 +27,7 @@ from allsky360.archive.layout import (
     picture_path,
     raw_stores,
     record_path,
+    steps_folder,
 )
 from allsky360.archive.raw import crc32, instant
 from allsky360.archive.removed import removed
@@ -360,6 +361,20 @@ class Archive:
             self._folder(ref.camera, ref.night), self._version(ref.camera, ref.night), ref.index
         )
         return path if path.is_file() else None
+
+    def step_pictures(self, ref: FrameRef) -> dict[int, Path]:
+        """Small pictures of a frame's steps, by number of the step; empty where none are kept."""
+        folder = steps_folder(
+            self._folder(ref.camera, ref.night), self._version(ref.camera, ref.night), ref.index
+        )
+        found = ((p.name.partition("-")[0], p) for p in folder.glob("*-*.jpg"))
+        return {int(number): path for number, path in sorted(found) if number.isdecimal()}
+
+    def frames_with_steps(self, camera: str, night: date) -> list[int]:
+        """Numbers of a night's frames that have pictures of their steps, in order."""
+        version = self._version(camera, night)
+        folder = steps_folder(self._folder(camera, night), version, 0).parent
+        return sorted(int(n) for n in self._folders(folder) if n.isdecimal())
 
     def linear(self, ref: FrameRef) -> NDArray[np.float32] | None:
         """Reduced linear image of a processed frame, ``(y, x, band)``; None where there is none.

@@ -300,7 +300,7 @@ def _remove(folder: Path, kind: Kind, files: list[Path], now: datetime) -> None:
         note_removed(folder, kind, now)
     for file in files:
         file.unlink(missing_ok=True)
-    if kind in ("versions", "products"):
+    if kind in ("versions", "pictures", "products"):
         for place in sorted({f.parent for f in files}, reverse=True):
             _remove_empty(place, folder)
 

@@ -24,6 +24,7 @@ def simulate(
     rate: Annotated[float | None, typer.Option(help="Simulated seconds per real second.")] = None,
 ) -> None:
     """Serve a simulated all-sky camera on the INDIGO wire until Ctrl-C."""
+    from allsky360.cli.priority import come_first
     from allsky360.config import load_settings
     from allsky360.simulator import run
 
@@ -39,6 +40,7 @@ def simulate(
         start=_instant(start),
         rate=rate,
     )
+    come_first()  # it stands for a camera, which has a processor of its own
     run.serve(settings, fault or [], say=typer.echo)
 
 

@@ -10,15 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from allsky360.arrays import Array, to_host
-from allsky360.arrays.tone_curve import quantise
+from allsky360.arrays import Array
 from allsky360.config import Settings
-from allsky360.config_steps import TO_DISPLAY
 from allsky360.errors import AllskyError
 from allsky360.imaging.display import render_picture
 from allsky360.imaging.encode import SUFFIXES, PictureFormat, check_format, encode
-from allsky360.imaging.filters.registry import FILTERS
-from allsky360.imaging.filters.stretch import stretch
 from allsky360.imaging.linear import LinearFrame, linearise
 from allsky360.imaging.parameters import ChainParameters, parameters_from
 from allsky360.imaging.pipeline import finish
@@ -34,6 +30,7 @@ from allsky360.processing.chain import (
 )
 from allsky360.processing.previous import Before
 from allsky360.processing.records import plain, provenance_of, sky_record
+from allsky360.processing.step_pictures import shown
 
 if TYPE_CHECKING:
     from allsky360.sky.lens_file import LensFile
@@ -274,13 +271,9 @@ class _FileRun:
         def write(step: str, image: Array) -> None:
             nonlocal count
             count += 1
-            chosen = FILTERS.get(step)
-            if step not in TO_DISPLAY and (chosen is None or chosen.domain == "linear"):
-                image = stretch(image)
-            pixels = to_host(quantise(image))
             quality = self.settings.processing.jpeg_quality
             path = self.out / f"{name}.{count}-{step}.{SUFFIXES[self.format]}"
-            path.write_bytes(encode(pixels, format=self.format, quality=quality).data)
+            path.write_bytes(encode(shown(step, image), format=self.format, quality=quality).data)
 
         return write
 

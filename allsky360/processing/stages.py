@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from allsky360.processing.chain import (
     with_overlay,
 )
 from allsky360.processing.records import plain, provenance_of, sky_record
+from allsky360.processing.step_pictures import StepPictures
 from allsky360.processing.transients import entries_of, pair_of, relink_neighbours, search_or_none
 
 if TYPE_CHECKING:
@@ -79,11 +80,15 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Pictured:
-    """A frame with its picture; the full-size linear frame is still there."""
+    """A frame with its picture; the full-size linear frame is still there.
+
+    ``steps`` holds a small picture of every step where this frame keeps them.
+    """
 
     measured: Measured
     developed: Developed
     seconds: float
+    steps: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +107,7 @@ class FramePackage:
     geometry: tuple[tuple[int, int], LensModel | None]
     warnings: tuple[str, ...]
     seconds: float
+    steps: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def begin_frame(
@@ -171,15 +177,19 @@ def picture_measured(
     """Make the picture; ``memory`` is that of the frame before, as in :func:`measure_begun`."""
     start = time.perf_counter()
     begun, log = measured.begun, measured.log.copy()
+    every = settings.processing.step_pictures_every
+    steps = StepPictures(log) if every and begun.ref.index % every == 0 else None
     picture = render_picture(
         begun.frame,
         parameters_from(settings),
         log,
         tone=tone,
         hints=sky_hints(begun.site, begun.bracket.start, measured.sky, memory),
+        watch=steps,
     )
     developed = finish(begun.frame, picture, log)
-    return Pictured(measured, developed, measured.seconds + time.perf_counter() - start)
+    seconds = measured.seconds + time.perf_counter() - start
+    return Pictured(measured, developed, seconds, steps.pictures if steps else {})
 
 
 def package_of(pictured: Pictured, settings: Settings) -> FramePackage:
@@ -214,6 +224,7 @@ def package_of(pictured: Pictured, settings: Settings) -> FramePackage:
         geometry=((height, width), begun.lens.lens if begun.lens is not None else None),
         warnings=tuple(developed.warnings),
         seconds=pictured.seconds + time.perf_counter() - start,
+        steps=pictured.steps,
     )
 
 
@@ -243,6 +254,7 @@ def store_package(package: FramePackage, root: Path, version: str) -> dict[str, 
         rows=package.rows,
         descriptions=descriptions(),
         extra=entries_of(package.transients),
+        steps=package.steps,
     )
     relink_neighbours(writer, ref.index, directions_of(*package.geometry))
     record: dict[str, Any] = plain(

@@ -12,6 +12,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from allsky360.api.app import create_app
 from allsky360.archive import FrameRef, ProcessedWriter, RawWriter
@@ -58,9 +59,10 @@ class House:
         when: datetime,
         exposures_s: tuple[float, ...] = (10.0,),
         size: tuple[int, int] = (HEIGHT, WIDTH),
+        pixels: NDArray[np.uint16] | None = None,
         **scalars: float,
     ) -> FrameRef:
-        """Store one bracket as the owner does."""
+        """Store one bracket as the owner does; of noise where no pixels are given."""
         if self._writer is None:
             self._writer = RawWriter(self.root, self.device, self.site)
         rng = np.random.default_rng(int(when.timestamp()))
@@ -68,7 +70,9 @@ class House:
         for exposure_s in exposures_s:
             shots.append(
                 Exposure(
-                    pixels=rng.integers(0, 65536, size, dtype=np.uint16),
+                    pixels=rng.integers(0, 65536, size, dtype=np.uint16)
+                    if pixels is None
+                    else pixels,
                     pattern="RGGB",
                     start=start,
                     exposure_s=exposure_s,

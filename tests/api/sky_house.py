@@ -55,6 +55,7 @@ def process_sky(
     flip: bool = False,
     provenance: Mapping[str, Any] | None = None,
     transients: list[dict[str, Any]] | None = None,
+    steps: Mapping[str, bytes] | None = None,
     **scalars: float,
 ) -> FrameRef:
     """Store a processed frame with rows of stars and cells, as a Dask worker does."""
@@ -64,12 +65,12 @@ def process_sky(
     flux[:100] = np.linspace(2.0, 0.1, 100) * (1 + ref.index)
     azimuth = cells.coordinates["cell_azimuth_deg"][0]
     state = np.where(azimuth < 180, 1, 0).astype(np.int8)  # cloudy in the east
-    steps = [["flip", {"horizontal": True, "vertical": False}]] if flip else []
+    turned = [["flip", {"horizontal": True, "vertical": False}]] if flip else []
     about = {
         "software": "allsky360 test",
         "parameters_digest": "abc",
         "exposures": [{"shape": [HEIGHT, WIDTH], "metadata": {"SITELAT": 28.7606}}],
-        "parameters": {"profiles": {"clear": steps}},
+        "parameters": {"profiles": {"clear": turned}},
         "steps": [
             {"name": "tone", "version": 3, "seconds": 0.01,
              "parameters": {"profiles": {"clear": 1.0}}},
@@ -86,6 +87,7 @@ def process_sky(
         scalars={"transients": float(len(found)), **scalars},
         provenance=about,
         site=house.site,
+        steps=steps or {},
         rows={
             "star_flux": Row(stars, flux, {"units": "full_well s-1"}),
             "cloud_state": Row(cells, state, {"long_name": "0 clear, 1 cloudy"}),

@@ -141,6 +141,32 @@ async def test_a_stars_light_along_time(house: House, client: httpx.AsyncClient)
     assert (await get(client, f"{API}/stars/119999", 404))["type"].endswith("not-found")
 
 
+async def test_pictures_of_steps_where_they_are_kept(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    refs = [house.capture(DUSK + i * timedelta(minutes=1)) for i in range(7)]
+    for ref in refs:
+        process_sky(house, ref, steps={} if ref.index % 5 else {"01-stretch": b"jpeg"})
+    found = await get(client, f"{API}/frames/{refs[5].id}/steps")
+    assert found["nearest_with_pictures"] is None
+    assert found["steps"][0]["picture"] is None
+    reply = await client.get(found["steps"][1]["picture"])
+    assert (reply.content, reply.headers["content-type"]) == (b"jpeg", "image/jpeg")
+    assert "immutable" in reply.headers["cache-control"]
+    again = await client.get(
+        found["steps"][1]["picture"], headers={"if-none-match": reply.headers["etag"]}
+    )
+    assert again.status_code == 304
+    near = {
+        i: (await get(client, f"{API}/frames/{refs[i].id}/steps"))["nearest_with_pictures"]
+        for i in (2, 3, 6)
+    }
+    assert near == {2: refs[0].id, 3: refs[5].id, 6: refs[5].id}
+    for wrong, status in (("0.jpg", 404), ("99.jpg", 404), ("100.jpg", 422), ("..%2f1.jpg", 404)):
+        reply = await client.get(f"{API}/frames/{refs[5].id}/steps/{wrong}")
+        assert reply.status_code == status, wrong
+
+
 async def test_steps_lens_and_history(house: House, client: httpx.AsyncClient) -> None:
     ref = process_sky(house, house.capture(DUSK))
     steps = (await get(client, f"{API}/frames/{ref.id}/steps"))["steps"]

@@ -114,6 +114,29 @@ def test_writing_again_replaces_and_adds_no_row(tmp_path: Path, night: list[Fram
     np.testing.assert_array_equal(ds.linear[0], linear_of(2))
 
 
+def test_pictures_of_steps_are_kept_with_the_frame_and_replaced(
+    tmp_path: Path, night: list[FrameRef]
+) -> None:
+    archive = Archive(tmp_path)
+    write(tmp_path, night[1], steps={"00-balance": b"a", "07-tone_map": b"b"})
+    write(tmp_path, night[4], steps={"00-balance": b"c"})
+    found = archive.step_pictures(night[1])
+    assert {n: p.read_bytes() for n, p in found.items()} == {0: b"a", 7: b"b"}
+    assert archive.step_pictures(night[2]) == {}
+    assert archive.frames_with_steps(CAMERA, NIGHT) == [1, 4]
+    write(tmp_path, night[1], steps={"00-balance": b"d"})
+    assert [p.read_bytes() for p in archive.step_pictures(night[1]).values()] == [b"d"]
+    assert archive.frames_with_steps(CAMERA, date(2020, 1, 1)) == []
+    assert errors_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["balance", "../00-a", "00-", "0-a", "00-a/b", "00-A"])
+def test_names_of_steps_lead_nowhere_else(tmp_path: Path, night: list[FrameRef], name: str) -> None:
+    with pytest.raises(ArchiveError, match="cannot name a step"):
+        write(tmp_path, night[0], steps={name: b"a"})
+    assert Archive(tmp_path).picture(night[0]) is None
+
+
 def test_frames_may_arrive_in_any_order(tmp_path: Path, night: list[FrameRef]) -> None:
     for number, ref in enumerate(reversed(night)):
         write(tmp_path, ref, number)

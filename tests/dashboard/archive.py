@@ -69,6 +69,10 @@ def jpeg(rgb: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), flags)[1])
 
 
+DARK = jpeg(direction_picture() // 4)
+"""Stands for the frame before it is stretched."""
+
+
 def cell_values(index: int) -> dict[str, NDArray[Any]]:
     """Map values of a frame: cloudy in the east, unknown low down, brighter to the south."""
     cells = sky_cells()
@@ -155,6 +159,9 @@ class Truth:
                 for name, values in cell_values(ref.index).items()
             },
             descriptions=descriptions(),
+            steps={"01-stretch": self.picture, "00-black-level": DARK}
+            if ref.index % 4 == 0
+            else {},
         )
 
     def night(self) -> None:

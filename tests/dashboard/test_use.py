@@ -205,6 +205,22 @@ def test_the_gallery_shows_each_kind(full: str, visit: Open) -> None:
     page.until("document.querySelectorAll('[data-layer=transients] .transient').length === 2")
 
 
+def test_steps_stand_side_by_side(full: str, visit: Open) -> None:
+    """Opened without a frame: the one with pictures that is nearest to the newest."""
+    page = visit(full).open("/steps")
+    sides = "[...document.querySelectorAll('.sides img')].map(i => [i.naturalWidth, i.src])"
+    page.until(f"{sides}.every(([width]) => width === {WIDTH})")
+    left, right = (source for _, source in page.run(sides))
+    assert f"/{NIGHT}/000012/steps/0.jpg" in left
+    assert f"/{NIGHT}/000012/steps/1.jpg" in right
+    page.page.get_by_role("button", name=re.compile("1 Black level 10 ms")).click()
+    assert page.run(sides)[1][1] == left
+    page.open(f"/steps?frame={NIGHT}/000007")
+    page.page.get_by_role("link", name="frame 8").click()
+    page.until(f"{sides}[1][1].includes('/000008/steps/1.jpg')")
+    assert page.errors == []
+
+
 def test_colours_and_the_menu_of_the_phone(full: str, visit: Open) -> None:
     page = visit(full, PHONE).open("/system")
     page.page.get_by_role("button", name="More").click()

@@ -16,9 +16,9 @@ from starlette.types import Receive, Scope, Send
 from allsky360 import __version__
 from allsky360.api import fits, listing
 from allsky360.api.addresses import frame_id
+from allsky360.api.asked import FrameDep, RevisionQuery, cache_of
 from allsky360.api.conditional import (
     IMMUTABLE,
-    LIVE,
     cache_headers,
     json_answer,
     json_list,
@@ -41,9 +41,7 @@ from allsky360.api.parameters import (
     FieldsQuery,
     FormatQuery,
     HeightQuery,
-    IndexPath,
     LimitQuery,
-    NightPath,
     QualityQuery,
     StartQuery,
     WidthQuery,
@@ -122,12 +120,10 @@ def list_frames(
 def get_frame(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
-    camera: CameraQuery = None,
+    where: FrameDep,
 ) -> Response:
     """Give everything that is known about one frame."""
-    frame = service.need_frame(camera, night, index)
+    frame = where.of(service)
     return json_answer(request, frame_detail(service, frame))
 
 
@@ -137,12 +133,10 @@ def get_frame(
 def list_exposures(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
-    camera: CameraQuery = None,
+    where: FrameDep,
 ) -> Response:
     """List the exposures of a frame, longest first."""
-    frame = service.need_frame(camera, night, index)
+    frame = where.of(service)
     return json_list(request, exposures_of(frame))
 
 
@@ -154,18 +148,13 @@ def list_exposures(
 async def get_picture(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
+    where: FrameDep,
     asked: PictureDep,
-    camera: CameraQuery = None,
-    revision: Annotated[
-        str | None,
-        Query(max_length=64, description="The frame's `revision`: the answer is then immutable."),
-    ] = None,
+    revision: RevisionQuery = None,
 ) -> Response:
     """Give the picture of a frame: as stored, or in another size or format, or with an overlay."""
-    frame = await service.light(lambda: service.need_frame(camera, night, index))
-    cache = IMMUTABLE if revision == frame.revision else LIVE
+    frame = await service.light(lambda: where.of(service))
+    cache = cache_of(frame, revision)
     return await picture_answer(request, service, frame, asked, cache)
 
 
@@ -220,15 +209,13 @@ def _made(service: Service, frame: FrameInfo, path: Path, asked: Wanted) -> byte
 async def get_raw(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
-    camera: CameraQuery = None,
+    where: FrameDep,
     exposure: Annotated[
         int, Query(ge=0, lt=MAX_EXPOSURES_PER_BRACKET, description="Which one, longest first.")
     ] = 0,
 ) -> Response:
     """Give one raw exposure as FITS, pixel by pixel as the camera delivered it."""
-    frame = await service.light(lambda: service.need_frame(camera, night, index))
+    frame = await service.light(lambda: where.of(service))
     if exposure >= len(frame.exposures_s):
         raise NotFound(
             f"Frame {frame_id(frame)} has {len(frame.exposures_s)} exposures; there is no number "

@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from allsky360.api.addresses import frame_id
-from allsky360.api.conditional import IMMUTABLE, LIVE, json_answer
+from allsky360.api.asked import FrameDep, RevisionQuery, cache_of
+from allsky360.api.conditional import json_answer
 from allsky360.api.geometry import middle_of, view_of
 from allsky360.api.models_pages import FrameGeometry, FrameResiduals
-from allsky360.api.parameters import CameraQuery, IndexPath, NightPath
 from allsky360.api.problems import NoLens, responses
 from allsky360.api.residuals import frame_residuals
-from allsky360.api.routers.sky import RevisionQuery, stored_size
+from allsky360.api.routers.sky import stored_size
 from allsky360.api.service import Service, ServiceDep
 from allsky360.api.store import FrameInfo
 from allsky360.api.view import finite
@@ -23,13 +23,11 @@ router = APIRouter(prefix="/frames", tags=["sky"])
 def get_view(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
-    camera: CameraQuery = None,
+    where: FrameDep,
     revision: RevisionQuery = None,
 ) -> Response:
     """Say how the stored picture shows the sky: size and lens model, or why there is none."""
-    frame = service.need_frame(camera, night, index)
+    frame = where.of(service)
     width, height = stored_size(service, frame)
     lens = reason = None
     try:
@@ -54,16 +52,14 @@ def get_view(
 async def get_residuals(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
-    camera: CameraQuery = None,
+    where: FrameDep,
     revision: RevisionQuery = None,
 ) -> Response:
     """Find the frame's stars anew and say how far they lie from where the newest lens puts them."""
-    frame = await service.heavy(lambda: service.need_frame(camera, night, index))
+    frame = await service.heavy(lambda: where.of(service))
     key = ("residuals", frame.camera, frame_id(frame), frame.revision)
     data = await service.heavy(lambda: service.pictures.get(key, lambda: _measured(service, frame)))
-    cache = IMMUTABLE if revision == frame.revision else LIVE
+    cache = cache_of(frame, revision)
     return json_answer(request, FrameResiduals.model_validate_json(data), cache=cache)
 
 

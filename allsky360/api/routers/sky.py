@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
 from allsky360.api.addresses import frame_address, frame_id
+from allsky360.api.asked import AskedFrame, FrameDep, RevisionQuery, cache_of
 from allsky360.api.conditional import (
-    IMMUTABLE,
-    LIVE,
     cache_headers,
     json_answer,
     make_etag,
@@ -20,14 +19,10 @@ from allsky360.api.conditional import (
 from allsky360.api.geometry import view_of
 from allsky360.api.maps import MAPS, MapName, draw_map, map_of, maps_of
 from allsky360.api.models_sky import FrameMaps, FrameStars, MapItem, PixelInfo, SkyMap
-from allsky360.api.models_system import StepInfo, StepList
 from allsky360.api.overlays import Kind, LayersQuery, options_of, scene_of
 from allsky360.api.parameters import (
     MAX_WIDTH,
-    CameraQuery,
     HeightQuery,
-    IndexPath,
-    NightPath,
     WidthQuery,
 )
 from allsky360.api.pictures import Wanted, picture_size
@@ -36,16 +31,10 @@ from allsky360.api.problems import NotProcessed, Responses, responses
 from allsky360.api.service import Service, ServiceDep
 from allsky360.api.starlight import frame_stars
 from allsky360.api.store import FrameInfo
-from allsky360.api.view import finite
 from allsky360.overlay.draw import to_png
 from allsky360.overlay.svg import to_svg
 
 router = APIRouter(prefix="/frames", tags=["sky"])
-
-RevisionQuery = Annotated[
-    str | None,
-    Query(max_length=64, description="The frame's `revision`: the answer is then immutable."),
-]
 
 
 def _binary(media_type: str, what: str) -> Responses:
@@ -67,9 +56,7 @@ _BINARY = {"type": "string", "format": "binary"}
 async def get_overlay_svg(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
-    camera: CameraQuery = None,
+    where: FrameDep,
     layers: LayersQuery = None,
     width: WidthQuery = None,
     height: HeightQuery = None,
@@ -77,7 +64,7 @@ async def get_overlay_svg(
 ) -> Response:
     """Draw names, figures and grids as SVG of the picture's size; one group a kind."""
     box = Wanted(width, height, layers=layers)
-    return await _overlay(request, service, night, index, camera, box, revision, "svg")
+    return await _overlay(request, service, where, box, revision, "svg")
 
 
 @router.get(
@@ -88,9 +75,7 @@ async def get_overlay_svg(
 async def get_overlay_png(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
-    camera: CameraQuery = None,
+    where: FrameDep,
     layers: LayersQuery = None,
     width: WidthQuery = None,
     height: HeightQuery = None,
@@ -98,23 +83,21 @@ async def get_overlay_png(
 ) -> Response:
     """Draw names, figures and grids as a transparent PNG of the picture's size."""
     box = Wanted(width, height, layers=layers)
-    return await _overlay(request, service, night, index, camera, box, revision, "png")
+    return await _overlay(request, service, where, box, revision, "png")
 
 
 async def _overlay(
     request: Request,
     service: Service,
-    night: Any,
-    index: int,
-    camera: str | None,
+    where: AskedFrame,
     box: Wanted,
     revision: str | None,
     kind: Kind,
 ) -> Response:
-    frame = await service.light(lambda: service.need_frame(camera, night, index))
+    frame = await service.light(lambda: where.of(service))
     key = ("overlay", kind, frame.camera, frame_id(frame), frame.revision, box, service.exact)
     etag = make_etag(*key, service.settings.overlay, weak=True)
-    headers = cache_headers(etag, None, IMMUTABLE if revision == frame.revision else LIVE)
+    headers = cache_headers(etag, None, cache_of(frame, revision))
     if frame.processed and unchanged(request, etag, None):
         return not_modified(headers)
     data = await service.drawn(key, lambda: _drawn(service, frame, box, kind))
@@ -141,11 +124,9 @@ def stored_size(service: Service, frame: FrameInfo) -> tuple[int, int]:
 def get_pixel(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
+    where: FrameDep,
     x: Annotated[float, Query(ge=0, le=MAX_WIDTH * 4, description="Column, from the left edge.")],
     y: Annotated[float, Query(ge=0, le=MAX_WIDTH * 4, description="Row, from the top edge.")],
-    camera: CameraQuery = None,
     width: WidthQuery = None,
     height: HeightQuery = None,
 ) -> Response:
@@ -154,7 +135,7 @@ def get_pixel(
     `x` and `y` count from the picture's top left corner, in the picture as scaled by `width` and
     `height` (as the picture itself is); the centre of the first pixel is at 0.5, 0.5.
     """
-    frame = service.need_frame(camera, night, index)
+    frame = where.of(service)
     view = view_of(service, frame)
     size = Wanted(width, height).size_of(*stored_size(service, frame))
     return json_answer(request, pixel_info(service, frame, view, x, y, size))
@@ -164,13 +145,11 @@ def get_pixel(
 def list_stars_of_frame(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
-    camera: CameraQuery = None,
+    where: FrameDep,
     max_v: Annotated[float, Query(ge=-2, le=6.5, description="Faintest star listed, V.")] = 4.0,
 ) -> Response:
     """List catalogue stars: where the lens puts them, and what was measured of them."""
-    frame = service.need_frame(camera, night, index)
+    frame = where.of(service)
     return json_answer(request, frame_stars(service, frame, max_v))
 
 
@@ -178,12 +157,10 @@ def list_stars_of_frame(
 def list_maps(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
-    camera: CameraQuery = None,
+    where: FrameDep,
 ) -> Response:
     """List the sky maps of a frame."""
-    frame = service.need_frame(camera, night, index)
+    frame = where.of(service)
     found = [
         MapItem(
             name=name,
@@ -208,18 +185,16 @@ def list_maps(
 async def get_map_picture(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
+    where: FrameDep,
     name: MapName,
-    camera: CameraQuery = None,
     size: Annotated[int, Query(ge=64, le=1024, description="Side in pixels.")] = 480,
     revision: RevisionQuery = None,
 ) -> Response:
     """Draw a map as the sky seen from below: zenith in the middle, north up, east left."""
-    frame = await service.light(lambda: service.need_frame(camera, night, index))
+    frame = await service.light(lambda: where.of(service))
     key = ("map", name, size, frame.camera, frame_id(frame), frame.revision)
     etag = make_etag(*key)
-    headers = cache_headers(etag, None, IMMUTABLE if revision == frame.revision else LIVE)
+    headers = cache_headers(etag, None, cache_of(frame, revision))
     if frame.processed and unchanged(request, etag, None):
         return not_modified(headers)
     data = await service.drawn(
@@ -232,14 +207,12 @@ async def get_map_picture(
 def get_map(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
+    where: FrameDep,
     name: MapName,
-    camera: CameraQuery = None,
     revision: RevisionQuery = None,
 ) -> Response:
     """Give a map as numbers: one value a sky cell, with the cells' centres."""
-    frame = service.need_frame(camera, night, index)
+    frame = where.of(service)
     row = map_of(service, frame, name)
     at = row.coordinates
     body = SkyMap(
@@ -254,40 +227,5 @@ def get_map(
         solid_angle_sr=np.round(at["cell_solid_angle_sr"], 7).tolist(),
         values=[round(float(v), 5) if np.isfinite(v) else None for v in row.values],
     )
-    cache = IMMUTABLE if revision == frame.revision else LIVE
+    cache = cache_of(frame, revision)
     return json_answer(request, body, cache=cache)
-
-
-@router.get("/{night}/{index}/steps", response_model=StepList, responses=responses(404, 422))
-def list_steps(
-    request: Request,
-    service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
-    camera: CameraQuery = None,
-) -> Response:
-    """Say how a frame was processed: each step, its parameters and how long it took."""
-    frame = service.need_frame(camera, night, index)
-    if not frame.processed:
-        raise NotProcessed(f"Frame {frame_id(frame)} is not processed yet.")
-    p = service.store.provenance(frame)
-    steps = [s for s in p.get("steps", ()) if isinstance(s, dict)]
-    return json_answer(
-        request,
-        StepList(
-            id=frame_id(frame),
-            software=p.get("software") if isinstance(p.get("software"), str) else None,
-            parameters_digest=p.get("parameters_digest"),
-            steps=[
-                StepInfo(
-                    number=i,
-                    name=str(s.get("name", "")),
-                    version=s.get("version"),
-                    seconds=s.get("seconds"),
-                    parameters=finite(s.get("parameters") or {}),
-                )
-                for i, s in enumerate(steps)
-            ],
-            warnings=[str(w) for w in p.get("warnings", ())],
-        ),
-    )

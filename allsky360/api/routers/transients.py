@@ -11,9 +11,8 @@ from PIL import Image
 
 from allsky360.api import listing
 from allsky360.api.addresses import API, frame_id
+from allsky360.api.asked import FrameDep, RevisionQuery, cache_of
 from allsky360.api.conditional import (
-    IMMUTABLE,
-    LIVE,
     cache_headers,
     json_answer,
     make_etag,
@@ -30,8 +29,6 @@ from allsky360.api.parameters import (
     CameraQuery,
     CursorQuery,
     EndQuery,
-    IndexPath,
-    NightPath,
     StartQuery,
 )
 from allsky360.api.problems import NotFound, NotProcessed, Responses, responses
@@ -138,21 +135,16 @@ def list_transients(
 async def get_cutout(
     request: Request,
     service: ServiceDep,
-    night: NightPath,
-    index: IndexPath,
+    where: FrameDep,
     transient: Annotated[str, Path(min_length=1, max_length=100, description="Its id.")],
-    camera: CameraQuery = None,
     size: Annotated[int, Query(ge=64, le=1024, description="Longest side in pixels.")] = 320,
-    revision: Annotated[
-        str | None,
-        Query(max_length=64, description="The frame's `revision`: the answer is then immutable."),
-    ] = None,
+    revision: RevisionQuery = None,
 ) -> Response:
     """Cut a transient's surroundings out of the picture."""
-    frame = await service.light(lambda: service.need_frame(camera, night, index))
+    frame = await service.light(lambda: where.of(service))
     key = ("cutout", frame.camera, frame_id(frame), frame.revision, transient, size)
     etag = make_etag(*key)
-    headers = cache_headers(etag, None, IMMUTABLE if revision == frame.revision else LIVE)
+    headers = cache_headers(etag, None, cache_of(frame, revision))
     if frame.processed and unchanged(request, etag, None):
         return not_modified(headers)
     data = await service.drawn(key, lambda: _cutout(service, frame, transient, size))
