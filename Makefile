@@ -35,13 +35,13 @@ types: setup
 unit: setup
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not alone"
 
-# Every measurement; ratios against a reference of the same run. About half an hour on two cores.
+# Every measurement; ratios against a reference of the same run. About an hour on two cores.
 # An environment of its own, with the libraries that are compared with.
 bench:
 	@$(MAKE) --no-print-directory measure VENV=.venv-bench LOCK=deployments/locks/bench.lock
 
 measure: setup
-	@for name in filters hdr_truth debayer flicker overlay stars measure photometry clouds transients archive exposure_control open_shutter api_scale api_slow_readers timelapse; do \
+	@for name in filters hdr_truth debayer flicker overlay stars measure photometry clouds transients archive exposure_control open_shutter api_scale api_slow_readers timelapse products reprocess; do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # The fault campaign (docs/reliability.md): an accelerated night, hurt at random moments; hours at ten repeats.

@@ -1,12 +1,16 @@
 """Reprocessing: two workers against one, linear in frames, memory, and a worker that is killed.
 
 Run: ``python -m benchmarks.reprocess [FOLDER]``, on a machine with two cores that does nothing
-else. Workers have one thread. Frames are small, so that 600 of them are done in minutes.
+else. Workers have one thread. The reference is the machine's own ceiling, measured in the same
+rounds: two processes that know nothing of each other, each making a night of its own frame after
+frame, against one. Long nights have small frames, so that 600 of them are done in minutes. Raw
+nights stay in FOLDER for the next run where one is given.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import shutil
 import signal
@@ -14,12 +18,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from allsky360.archive import Archive
+from allsky360.archive import Archive, FrameRef
 from allsky360.cluster import client_for
 from allsky360.config import Settings
+from allsky360.processing import process_archived_frame
 from allsky360.reprocess.plan import plan_night
 from allsky360.reprocess.run import NightResult, Progress, reprocess
 from benchmarks.night_of_frames import CAMERA, NIGHT, make_night, settings_for
@@ -27,7 +33,11 @@ from benchmarks.night_of_frames import CAMERA, NIGHT, make_night, settings_for
 SPEED_UP, LINEAR = 1.8, 1.15
 """Marks: speed of two workers over one; time a frame of the longest night over the shortest."""
 
-ROUNDS = 3
+ONE_THREAD = (
+    "ALLSKY360_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+)  # fmt: skip
+WARM = 2
+"""Frames by which a process loads its machine code."""
 
 
 class Watch:
@@ -93,40 +103,85 @@ def again(
     return seconds, result
 
 
-def two_workers(folder: Path, frames: int, size: tuple[int, ...]) -> None:
-    """Compare one worker with two, in turn; then kill one of two."""
-    root = folder / "with-lens"
-    make_night(root, frames, size=(size[0], size[1]))
+def raw_night(root: Path, frames: int, size: tuple[int, int], **how: Any) -> None:
+    """Make a night of raw frames where it is not there yet."""
+    if not root.exists() or Archive(root).count(CAMERA, NIGHT) != frames:
+        shutil.rmtree(root, ignore_errors=True)
+        make_night(root, frames, size=size, **how)
+
+
+def alone(root: Path, frames: int, start: Any, seconds: Any) -> None:
+    """Make a night frame after frame, as a process of its own; say how long it took."""
     settings = settings_for(root, dask={"gpu": "never"})
+    for index in range(WARM):
+        process_archived_frame(root, FrameRef(CAMERA, NIGHT, index), settings)
+    start.wait()
+    begin = time.perf_counter()
+    for index in range(frames):
+        process_archived_frame(root, FrameRef(CAMERA, NIGHT, index), settings)
+    seconds.put(time.perf_counter() - begin)
+
+
+def side_by_side(roots: list[Path], frames: int) -> float:
+    """Return how long the slower of processes takes that make a night each, at once."""
+    context = multiprocessing.get_context("spawn")
+    start, seconds = context.Barrier(len(roots)), context.Queue()
+    made = [context.Process(target=alone, args=(r, frames, start, seconds)) for r in roots]
+    for process in made:
+        process.start()
+    slowest = max(seconds.get() for _ in made)
+    for process in made:
+        process.join()
+    return float(slowest)
+
+
+def two_workers(folder: Path, work: Path, frames: int, size: tuple[int, int], rounds: int) -> None:
+    """Compare one worker with two, in turn, beside the ceiling; then kill one of two."""
+    raw = folder / f"with-lens-{size[0]}x{size[1]}-{frames}"
+    raw_night(raw, frames, size)
+    root, *twins = [shutil.copytree(raw, work / f"copy-{k}") for k in range(3)]
+    settings = settings_for(root, dask={"gpu": "never"})
+    print(f"{frames} frames of {size[0]}x{size[1]}, with lens and stars, {rounds} rounds:")
+    took: dict[str, list[float]] = {k: [] for k in ("1 process", "2 processes", "1", "2")}
     with client_for(settings, 1) as one, client_for(settings, 2) as two:
-        took: dict[int, list[float]] = {1: [], 2: []}
-        for turn in range(ROUNDS + 1):
-            for workers, client in ((1, one), (2, two)):
-                seconds, _ = again(client, root, settings)
-                if turn:  # in the first, workers load their machine code
-                    took[workers].append(seconds)
+        for client in (one, two):
+            again(client, root, settings)  # workers load their machine code
+        for _ in range(rounds):
+            took["1"].append(again(one, root, settings)[0])
+            took["2"].append(again(two, root, settings)[0])
+            took["1 process"].append(side_by_side(twins[:1], frames))
+            took["2 processes"].append(side_by_side(twins, frames))
+            print("  " + ", ".join(f"{k}: {v[-1]:.1f} s" for k, v in took.items()), flush=True)
         count_stages(two)
         watch = Watch(two, kill_at=frames // 2)
         killed_s, killed = again(two, root, settings, watch)
         done = stages(two)
-    best = {w: min(s) for w, s in took.items()}
-    ratio = best[1] / best[2]
-    print(f"{frames} frames of {size[0]}x{size[1]}, with lens and stars, best of {ROUNDS}:")
-    print(f"  1 worker  {best[1]:7.1f} s, {1000 * best[1] / frames:.0f} ms a frame")
-    print(f"  2 workers {best[2]:7.1f} s: {ratio:.2f} x (mark {SPEED_UP})")
+    best = {name: min(s) for name, s in took.items()}
+    ratio, ceiling = best["1"] / best["2"], 2 * best["1 process"] / best["2 processes"]
+    each = {k: 1000 * v / frames for k, v in best.items()}
+    print(f"  frame after frame in one process {each['1 process']:.0f} ms a frame; two such")
+    print(f"    processes at once: {ceiling:.2f} x: more this machine cannot do")
+    print(f"  1 worker  {best['1']:7.1f} s, {each['1']:.0f} ms a frame")
+    print(
+        f"  2 workers {best['2']:7.1f} s: {ratio:.2f} x (mark {SPEED_UP}), "
+        f"{ratio / ceiling:.2f} of the ceiling"
+    )
     twice = {s: n - frames for s, n in done.items() if n != frames}
     print(
-        f"  a worker killed at frame {frames // 2}: {killed_s:.1f} s, "
-        f"{killed.frames} frames, {len(killed.failed)} failed; done twice: {twice or 'nothing'}"
+        f"  a worker killed at frame {frames // 2}: {killed_s:.1f} s "
+        f"({killed_s - best['2']:+.1f} s, {(killed_s - best['2']) / best['1'] * frames:.1f} frames "
+        f"of one worker), {killed.frames} frames, {len(killed.failed)} failed; "
+        f"done twice: {twice or 'nothing'}"
     )
 
 
-def long_nights(folder: Path, lengths: list[int], size: tuple[int, ...]) -> None:
+def long_nights(folder: Path, work: Path, lengths: list[int], size: tuple[int, int]) -> None:
     """Measure time a frame and memory of nights of growing length, with two workers."""
     per_frame = {}
     for frames in lengths:
-        root = folder / f"long-{frames}"
-        make_night(root, frames, size=(size[0], size[1]), every_s=20.0, distinct=10)
+        raw = folder / f"long-{frames}"
+        raw_night(raw, frames, size, every_s=20.0, distinct=10)
+        root = shutil.copytree(raw, work / raw.name)
         settings = settings_for(root, dask={"gpu": "never"})
         with client_for(settings, 2) as client:
             if frames == lengths[0]:
@@ -149,26 +204,35 @@ def long_nights(folder: Path, lengths: list[int], size: tuple[int, ...]) -> None
     )
 
 
+def pair(text: str) -> tuple[int, int]:
+    """Read a size."""
+    width, height = (int(n) for n in text.split("x"))
+    return width, height
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=Path.cwd())
-    parser.add_argument("--frames", type=int, default=30, help="of the night with a lens; 0: none")
-    parser.add_argument("--size", default="640x480")
+    parser.add_argument("folder", nargs="?", type=Path, help="for the raw nights, kept")
+    parser.add_argument("--frames", type=int, default=16, help="of the night with a lens; 0: none")
+    parser.add_argument("--size", type=pair, default=(1608, 1104))
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--long", type=int, nargs="*", default=[50, 200, 600], help="none: none")
-    parser.add_argument("--long-size", default="240x180")
+    parser.add_argument("--long-size", type=pair, default=(240, 180))
+    parser.add_argument("--raw-only", action="store_true", help="make the raw nights, no more")
     options = parser.parse_args()
-    os.environ.setdefault("ALLSKY360_THREADS", "1")
-    folder = Path(tempfile.mkdtemp(prefix="benchmark-", dir=options.folder))
-    size = tuple(int(n) for n in options.size.split("x"))
-    small = tuple(int(n) for n in options.long_size.split("x"))
-    try:
+    for name in ONE_THREAD:
+        os.environ[name] = "1"
+    with tempfile.TemporaryDirectory(prefix="benchmark-reprocess-") as temporary:
+        folder = options.folder or Path(temporary)
+        if options.raw_only:
+            frames, (width, height) = options.frames, options.size
+            raw_night(folder / f"with-lens-{width}x{height}-{frames}", frames, options.size)
+            return
         if options.frames:
-            two_workers(folder, options.frames, size)
+            two_workers(folder, Path(temporary), options.frames, options.size, options.rounds)
         if options.long:
-            long_nights(folder, options.long, small)
-    finally:
-        shutil.rmtree(folder)
+            long_nights(folder, Path(temporary), options.long, options.long_size)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from allsky360.arrays.bands import threads
 from allsky360.arrays.blocks import blocks_cpu
 from allsky360.arrays.cpu_defects import repair_isolated as repair_isolated
 from allsky360.arrays.cpu_demosaic import demosaic as demosaic
 from allsky360.arrays.cpu_merge import block_differences as block_differences
 from allsky360.arrays.cpu_merge import merge_weighted as merge_weighted
+
+cv2.setNumThreads(threads())  # of its own accord OpenCV takes every core, in every worker
 
 Floats = NDArray[np.float32]
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from allsky360.arrays import Array
 from allsky360.imaging.calibrate import is_display_referred
 from allsky360.imaging.linear import LinearFrame
 from allsky360.imaging.scene import full_mask
@@ -24,7 +25,12 @@ from allsky360.sky.frames import sidereal_time_h
 from allsky360.sky.lens import LensModel
 from allsky360.sky.match import Matches, match_stars
 from allsky360.sky.night import night_phase
-from allsky360.sky.photometry import Photometry, measure_photometry
+from allsky360.sky.photometry import (
+    Photometry,
+    StarFluxes,
+    calibrate_fluxes,
+    measure_fluxes,
+)
 from allsky360.sky.plane import measurement_plane
 from allsky360.sky.safety import SafetyRules, judge_frame
 from allsky360.sky.star_colours import StarBalance, measure_star_balance
@@ -85,6 +91,42 @@ class _Clock:
         self._last = now
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a frame shows by itself: all that is measured without knowing the frames before.
+
+    Attributes
+    ----------
+    when
+        UTC instant of mid-exposure.
+    lights
+        Sun and Moon.
+    plane, stars
+        ``(H, W)`` measurement plane and the stars found on it; None by day.
+    mask
+        ``(H, W)`` bool, True = sky; None: the whole frame.
+    electrons_per_unit
+        Electrons of one plane unit.
+    scalars
+        Numbers so far.
+    fluxes, matches
+        Light at the catalogue's stars, and stars found that are in it; None without a lens.
+    seconds
+        How long each part took.
+    """
+
+    when: datetime
+    lights: SunMoon
+    scalars: dict[str, float]
+    plane: Array | None = None
+    stars: StarList | None = None
+    mask: NDArray[np.bool_] | None = None
+    electrons_per_unit: float = 1.0
+    fluxes: StarFluxes | None = None
+    matches: Matches | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
 def measure_frame(
     frame: LinearFrame,
     site: Site,
@@ -94,7 +136,19 @@ def measure_frame(
     rules: SafetyRules | None = None,
     day_white_balance: tuple[float, float] = (1.35, 1.65),
 ) -> Measurement:
-    """Measure a linear frame.
+    """Measure a linear frame: :func:`look_at_frame`, then :func:`judge_look`."""
+    return judge_look(
+        look_at_frame(frame, site, lens=lens),
+        frame,
+        lens=lens,
+        memory=memory,
+        rules=rules,
+        day_white_balance=day_white_balance,
+    )
+
+
+def look_at_frame(frame: LinearFrame, site: Site, *, lens: LensModel | None = None) -> Look:
+    """Measure what needs no memory, most of the work: frames can be looked at in any order.
 
     Parameters
     ----------
@@ -104,6 +158,59 @@ def measure_frame(
         Where the camera stands.
     lens
         Of this sensor size; without one there are Sun, Moon and a count of stars.
+    """
+    clock = _Clock()
+    reference = frame.reference
+    middle = reference.start + timedelta(seconds=0.5 * reference.exposure_s)
+    lights = sun_moon(site, middle, refracted=True)
+    scalars = _calendar(lights, site, middle)
+    clock.mark("ephemeris")
+    if lights.sun_altitude_deg >= STARS_BELOW_SUN_DEG:
+        return Look(middle, lights, scalars, seconds=clock.seconds)
+    plane = measurement_plane(frame.image)
+    mask = full_mask(frame.scene, frame.image.shape[:2])
+    electrons = frame.full_well_adu / max(frame.noise.shot, 1e-9)
+    stars = find_stars(plane, clipped=frame.clipped, electrons_per_unit=electrons)
+    scalars |= _of_stars(stars)
+    clock.mark("stars")
+    fluxes = matches = None
+    if lens is not None:
+        fluxes = measure_fluxes(
+            plane,
+            lens,
+            site,
+            middle,
+            reference.exposure_s,
+            clipped=frame.clipped,
+            mask=mask,
+            fwhm_px=scalars.get("fwhm_px", DEFAULT_FWHM_PX),
+            electrons_per_unit=electrons,
+        )
+        clock.mark("fluxes")
+        matches = match_stars(stars, lens, site, middle, max_v=MATCH_V, radius_px=MATCH_RADIUS_PX)
+        clock.mark("matches")
+    return Look(
+        middle, lights, scalars, plane, stars, mask, electrons, fluxes, matches, clock.seconds
+    )
+
+
+def judge_look(
+    look: Look,
+    frame: LinearFrame,
+    *,
+    lens: LensModel | None = None,
+    memory: SkyMemory | None = None,
+    rules: SafetyRules | None = None,
+    day_white_balance: tuple[float, float] = (1.35, 1.65),
+) -> Measurement:
+    """Say what a look means in the light of the frames before.
+
+    Parameters
+    ----------
+    look, frame
+        The frame, and what it shows by itself.
+    lens
+        As for :func:`look_at_frame`.
     memory
         Of the frame before.
     rules
@@ -116,69 +223,49 @@ def measure_frame(
     memory = memory or SkyMemory()
     measured = memory.balance.gains if memory.balance is not None else None
     daylight = measured or day_white_balance
-    reference = frame.reference
-    middle = reference.start + timedelta(seconds=0.5 * reference.exposure_s)
-    lights = sun_moon(site, middle, refracted=True)
-    scalars = _calendar(lights, site, middle)
+    reference, middle, lights = frame.reference, look.when, look.lights
+    scalars = dict(look.scalars)
     words: dict[str, str] = {"night_phase": night_phase(lights.sun_altitude_deg)}
-    clock.mark("ephemeris")
-    stars = photometry = brightness = clouds = None
-    if lights.sun_altitude_deg < STARS_BELOW_SUN_DEG:
-        plane = measurement_plane(frame.image)
-        electrons = frame.full_well_adu / max(frame.noise.shot, 1e-9)
-        stars = find_stars(plane, clipped=frame.clipped, electrons_per_unit=electrons)
-        scalars |= _of_stars(stars)
-        clock.mark("stars")
-        if lens is not None:
-            setting = setting_of(reference.gain, reference.binning)
-            known = memory.vignetting
-            photometry = measure_photometry(
-                plane,
+    photometry = brightness = clouds = None
+    if look.fluxes is not None and look.matches is not None and lens is not None:
+        setting = setting_of(reference.gain, reference.binning)
+        known = memory.vignetting
+        photometry = calibrate_fluxes(
+            look.fluxes,
+            vignetting=known if known and known.frames >= ENOUGH_FRAMES else None,
+            prior=memory.zero_points.get(setting),
+        )
+        clock.mark("photometry")
+        brightness = sky_brightness(
+            look.plane, lens, photometry, pedestal_sigma=_pedestal_sigma(frame), mask=look.mask
+        )
+        clock.mark("sky brightness")
+        clouds = clouds_from_stars(
+            photometry, lights=lights, remembered=setting in memory.zero_points
+        )
+        display_referred = is_display_referred(reference)  # its camera balanced colours its way
+        if not display_referred:
+            clouds = clouds_by_moonlight(
+                clouds,
+                frame.image,
                 lens,
-                site,
-                middle,
-                reference.exposure_s,
+                lights,
+                dark_mag=DARK_MAG if memory.dark_mag is None else memory.dark_mag,
+                white_balance=daylight,
+                calibrated=measured is not None,
                 clipped=frame.clipped,
-                mask=_mask(frame),
-                fwhm_px=scalars.get("fwhm_px", DEFAULT_FWHM_PX),
-                electrons_per_unit=electrons,
-                vignetting=known if known and known.frames >= ENOUGH_FRAMES else None,
-                prior=memory.zero_points.get(setting),
+                mask=look.mask,
             )
-            clock.mark("photometry")
-            brightness = sky_brightness(
-                plane, lens, photometry, pedestal_sigma=_pedestal_sigma(frame), mask=_mask(frame)
-            )
-            clock.mark("sky brightness")
-            clouds = clouds_from_stars(
-                photometry, lights=lights, remembered=setting in memory.zero_points
-            )
-            display_referred = is_display_referred(reference)  # its camera balanced colours its way
-            if not display_referred:
-                clouds = clouds_by_moonlight(
-                    clouds,
-                    frame.image,
-                    lens,
-                    lights,
-                    dark_mag=DARK_MAG if memory.dark_mag is None else memory.dark_mag,
-                    white_balance=daylight,
-                    calibrated=measured is not None,
-                    clipped=frame.clipped,
-                    mask=_mask(frame),
-                )
-            matches = match_stars(
-                stars, lens, site, middle, max_v=MATCH_V, radius_px=MATCH_RADIUS_PX
-            )
-            scalars |= _of_sky(photometry, brightness)
-            scalars |= _of_matches(matches)
-            clock.mark("sky")
-            balance = None
-            if not display_referred:
-                balance = measure_star_balance(frame.image, reference.pattern, photometry)
-                scalars |= _of_balance(balance)
-            memory = learn(memory, setting, photometry, clouds, balance)
-            memory = remember_dark(memory, clouds, brightness, lights)
-            clock.mark("star colours")
+        scalars |= _of_sky(photometry, brightness)
+        scalars |= _of_matches(look.matches)
+        clock.mark("sky")
+        balance = None
+        if not display_referred:
+            balance = measure_star_balance(frame.image, reference.pattern, photometry)
+            scalars |= _of_balance(balance)
+        memory = learn(memory, setting, photometry, clouds, balance)
+        memory = remember_dark(memory, clouds, brightness, lights)
+        clock.mark("star colours")
     if lens is not None and (clouds is None or clouds.method == "none"):
         clouds = clouds_from_texture(
             frame.image,
@@ -197,12 +284,16 @@ def measure_frame(
     clock.mark("clouds")
     finite = {k: v for k, v in scalars.items() if math.isfinite(v)}
     return Measurement(
-        middle, finite, words, stars, photometry, brightness, clouds, memory, clock.seconds
+        when=middle,
+        scalars=finite,
+        words=words,
+        stars=look.stars,
+        photometry=photometry,
+        brightness=brightness,
+        clouds=clouds,
+        memory=memory,
+        seconds=look.seconds | clock.seconds,
     )
-
-
-def _mask(frame: LinearFrame) -> NDArray[np.bool_] | None:
-    return full_mask(frame.scene, frame.image.shape[:2])
 
 
 def _pedestal_sigma(frame: LinearFrame) -> float:

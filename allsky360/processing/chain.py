@@ -26,7 +26,7 @@ from allsky360.masters import load_masters, masters_stamp
 from allsky360.model import Site
 
 if TYPE_CHECKING:
-    from allsky360.measure.frame import Measurement
+    from allsky360.measure.frame import Look, Measurement
     from allsky360.measure.memory import SkyMemory
     from allsky360.sky.lens_file import LensFile
     from allsky360.sky.safety import SafetyRules
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MEASURE_VERSION = 1
+
+MEASURING_FAILS = (AllskyError, ValueError, ArithmeticError, LookupError)
 
 
 def backend_for(settings: Settings) -> Backend:
@@ -52,36 +54,57 @@ def _cached_masters(root: Path, stamp: tuple[tuple[str, int, int], ...]) -> Mast
     return load_masters(root)
 
 
-def measure_or_none(
+def look_or_none(
+    frame: LinearFrame, site: Site | None, lens: LensFile | None, steps: StepLog
+) -> Look | None:
+    """Look at a frame where the site is known; what goes wrong costs the numbers, not the frame."""
+    if site is None or not knows_exposure(frame.reference):
+        return None
+    from allsky360.measure.frame import look_at_frame
+
+    try:
+        with steps.step("look", MEASURE_VERSION):
+            look = look_at_frame(frame, site, lens=lens.lens if lens is not None else None)
+    except MEASURING_FAILS as error:
+        _say_not_measured(error, steps)
+        return None
+    return look
+
+
+def judge_or_none(
+    look: Look | None,
     frame: LinearFrame,
-    site: Site | None,
     lens: LensFile | None,
     memory: SkyMemory | None,
     parameters: ChainParameters,
     settings: Settings,
     steps: StepLog,
 ) -> Measurement | None:
-    """Measure a frame where the site is known; what goes wrong costs the numbers, not the frame."""
-    if site is None or not knows_exposure(frame.reference):
+    """Measure a frame that was looked at; what goes wrong costs the numbers, not the frame."""
+    if look is None:
         return None
-    from allsky360.measure.frame import measure_frame
+    from allsky360.measure.frame import judge_look
 
     try:
         with steps.step("measure", MEASURE_VERSION) as note:
-            sky = measure_frame(
+            sky = judge_look(
+                look,
                 frame,
-                site,
                 lens=lens.lens if lens is not None else None,
                 memory=memory,
                 rules=safety_rules(settings),
                 day_white_balance=(parameters.red, parameters.blue),
             )
             note["seconds"] = sky.seconds
-    except (AllskyError, ValueError, ArithmeticError, LookupError) as error:
-        log.exception("measuring failed")
-        steps.warnings.append(f"The sky was not measured: {type(error).__name__}: {error}")
+    except MEASURING_FAILS as error:
+        _say_not_measured(error, steps)
         return None
     return sky
+
+
+def _say_not_measured(error: Exception, steps: StepLog) -> None:
+    log.exception("measuring failed")
+    steps.warnings.append(f"The sky was not measured: {type(error).__name__}: {error}")
 
 
 def safety_rules(settings: Settings) -> SafetyRules:

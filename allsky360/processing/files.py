@@ -22,8 +22,9 @@ from allsky360.imaging.steps import StepLog
 from allsky360.model import Bracket, Exposure
 from allsky360.processing.chain import (
     backend_for,
+    judge_or_none,
+    look_or_none,
     masters_for,
-    measure_or_none,
     site_or_none,
     sky_hints,
     with_overlay,
@@ -212,9 +213,8 @@ class _FileRun:
             )
             lens = self._lens_for(frame, log)
             memory = self._before.memory if same else None
-            sky = measure_or_none(
-                frame, self.site, lens, memory, self.parameters, self.settings, log
-            )
+            look = look_or_none(frame, self.site, lens, log)
+            sky = judge_or_none(look, frame, lens, memory, self.parameters, self.settings, log)
             picture = render_picture(
                 frame,
                 self.parameters,

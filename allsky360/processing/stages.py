@@ -31,8 +31,9 @@ from allsky360.imaging.tone import Tone
 from allsky360.model import Bracket, Site
 from allsky360.processing.chain import (
     backend_for,
+    judge_or_none,
+    look_or_none,
     masters_for,
-    measure_or_none,
     site_or_none,
     sky_hints,
     with_overlay,
@@ -43,7 +44,7 @@ from allsky360.processing.transients import entries_of, pair_of, relink_neighbou
 
 if TYPE_CHECKING:
     from allsky360.archive import FrameRef, Row
-    from allsky360.measure.frame import Measurement
+    from allsky360.measure.frame import Look, Measurement
     from allsky360.measure.memory import SkyMemory
     from allsky360.measure.transients import Pair, TransientSearch
     from allsky360.sky.lens import LensModel
@@ -55,7 +56,7 @@ LINEAR_PIXELS = 1_500_000
 
 @dataclass(frozen=True, eq=False)
 class Begun:
-    """A bracket made one linear frame; ``seconds`` is what it has cost so far."""
+    """A bracket made one linear frame, and looked at; ``seconds`` is what it has cost so far."""
 
     ref: FrameRef
     bracket: Bracket
@@ -64,6 +65,7 @@ class Begun:
     lens: LensFile | None
     log: StepLog
     seconds: float
+    look: Look | None
     pair: Pair
 
 
@@ -118,7 +120,7 @@ def begin_frame(
     lens_upto: int | None = None,
     before_root: Path | None = None,
 ) -> Begun:
-    """Read an archived bracket and merge it.
+    """Read an archived bracket, merge it and look at it: all that no other frame has a part in.
 
     Parameters
     ----------
@@ -146,17 +148,18 @@ def begin_frame(
         backend=backend_for(settings),
     )
     lens = lens_for(root, ref.camera, frame, log, upto=lens_upto)
+    look = look_or_none(frame, site, lens, log)
     earlier = archive if before_root is None else Archive(before_root)
     pair = pair_of(earlier, ref, frame.reference, site, settings)
-    return Begun(ref, bracket, frame, site, lens, log, time.perf_counter() - start, pair)
+    return Begun(ref, bracket, frame, site, lens, log, time.perf_counter() - start, look, pair)
 
 
 def measure_begun(begun: Begun, memory: SkyMemory | None, settings: Settings) -> Measured:
-    """Measure the sky; what goes wrong costs the numbers, not the frame."""
+    """Judge what was seen of the sky; what goes wrong costs the numbers, not the frame."""
     start = time.perf_counter()
     log = begun.log.copy()
-    sky = measure_or_none(
-        begun.frame, begun.site, begun.lens, memory, parameters_from(settings), settings, log
+    sky = judge_or_none(
+        begun.look, begun.frame, begun.lens, memory, parameters_from(settings), settings, log
     )
     transients = search_or_none(
         begun.pair,

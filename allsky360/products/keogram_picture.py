@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.model import Site
+from allsky360.overlay.text import width_px
 from allsky360.products.canvas import INK, QUIET, Canvas, Colour, hatch
 from allsky360.products.time_axis import even_columns
 from allsky360.sky.ephemeris import sun_moon_track
@@ -164,22 +165,29 @@ def _twilight(
     times = night_times(site, night)
     first, last = float(instants[0]), float(instants[-1])
     scale = (len(instants) - 1) / (last - first)
-    for label, what in (
-        ("Sun", times.sun),
-        ("−6°", times.civil),
-        ("−12°", times.nautical),
-        ("−18°", times.astronomical),
-    ):
-        for when in (what.begins, what.ends):
-            if when is None or not first < when.timestamp() < last:
-                continue
-            x = left + (when.timestamp() - first) * scale
-            for y in range(top, top + rows, 16):
-                end = min(y + 7, top + rows)
-                canvas.line(x + 1, y, x + 1, end, SHADOW, 1)  # seen on a bright sky too
-                canvas.line(x, y, x, end, MARK, 1)
-            canvas.text(x + 5, top + rows - 5, label, size, anchor="ls", colour=SHADOW)
-            canvas.text(x + 4, top + rows - 6, label, size, anchor="ls", colour=MARK)
+    marks = [
+        (when.timestamp(), label)
+        for label, what in (
+            ("Sun", times.sun),
+            ("−6°", times.civil),
+            ("−12°", times.nautical),
+            ("−18°", times.astronomical),
+        )
+        for when in (what.begins, what.ends)
+        if when is not None and first < when.timestamp() < last
+    ]
+    ends: list[float] = []  # where the last label of each line ends, from the bottom up
+    for at, label in sorted(marks):
+        x = left + (at - first) * scale
+        for y in range(top, top + rows, 16):
+            end = min(y + 7, top + rows)
+            canvas.line(x + 1, y, x + 1, end, SHADOW, 1)  # seen on a bright sky too
+            canvas.line(x, y, x, end, MARK, 1)
+        level = next((k for k, end in enumerate(ends) if x >= end), len(ends))
+        ends[level : level + 1] = [x + width_px(label, size, False) + 0.6 * size]
+        y = top + rows - 6 - round(1.2 * size * level)
+        canvas.text(x + 5, y + 1, label, size, anchor="ls", colour=SHADOW)
+        canvas.text(x + 4, y, label, size, anchor="ls", colour=MARK)
 
 
 def _altitudes(canvas: Canvas, data: KeogramData, place: tuple[int, int, int], unit: float) -> None:

@@ -1,7 +1,7 @@
 """One night's frames on their way through the cluster, in order where order matters.
 
-A frame's linear image and its storing depend on nothing else, so that they are done wherever there
-is room. Measuring continues the sky's memory and the picture continues the tone: both go from
+A frame is begun, measured, pictured and stored on one worker. Beginning and storing depend on the
+frame alone. Measuring continues the sky's memory and the picture continues the tone: both go from
 frame to frame in the night's order, and pass through here as small JSON values. So the result is
 that of one worker doing frame after frame, whatever the number of workers, while several frames
 are under way at once; and a worker that dies takes no state with it.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from allsky360.archive import Archive, FrameRef
 from allsky360.processing.stages import FramePackage, store_package
 from allsky360.reprocess import remote
+from allsky360.reprocess.places import Places
 from allsky360.reprocess.remote import Recipe, State
 
 if TYPE_CHECKING:
@@ -29,13 +30,13 @@ Watch = Callable[["Future", "NightRelay", Stage, int], None]
 
 @dataclass
 class _Frame:
-    """Futures of one frame that are still needed."""
+    """A frame under way: where, and with which states of the frame before."""
 
     ref: FrameRef
-    begun: Future | None
-    measured: Future | None = None
-    pictured: Future | None = None
+    worker: str | None
+    piece: Future
     memory_before: State | None = None
+    tone_before: State | None = None
 
 
 @dataclass
@@ -56,6 +57,8 @@ class NightRelay:
         The sky's memory before the night's first frame.
     watch
         Told of every future whose result comes back here.
+    places
+        Where frames are made; shared by all nights.
     window
         Frames under way at once; this bounds memory.
     tag
@@ -71,6 +74,7 @@ class NightRelay:
     todo: deque[FrameRef]
     start_memory: State | None
     watch: Watch
+    places: Places
     window: int
     tag: str
     priority: int = 0
@@ -101,8 +105,9 @@ class NightRelay:
         """Submit what can be submitted."""
         while self.todo and len(self._frames) < self.window:
             ref = self.todo.popleft()
-            begun = self._submit("begin", ref.index, remote.begin, self.recipe, ref, retries=1)
-            self._frames[ref.index] = _Frame(ref, begun)
+            worker = self.places.take()
+            piece = self._submit("begin", ref.index, worker, remote.begin, ref, retries=1)
+            self._frames[ref.index] = _Frame(ref, worker, piece)
             self._to_measure.append(ref.index)
         if self._to_measure and not self._measuring:
             self._measure(self._to_measure.popleft())
@@ -111,53 +116,57 @@ class NightRelay:
 
     def arrived(self, stage: Stage, index: int, result: Any) -> None:
         """Take a result that came back."""
-        if stage == "stored":
+        if stage == "memory":
+            memory = result if result is not None else self._frames[index].memory_before
+            self._measuring = False
+            self._memory = (index, memory)
+            self._to_picture.append(index)
+        elif stage == "tone":
+            self._picturing = False
+            self._tone = (index, result)
+            self._store(index)
+        else:
             if isinstance(result, FramePackage):  # of a worker that does not see the archive
                 store_package(result, self.recipe.root, self.recipe.version)
             self.stored += 1
-            del self._frames[index]
-        elif stage == "memory":
-            frame = self._frames[index]
-            frame.begun = None
-            self._measuring = False
-            self._memory = (index, result if result is not None else frame.memory_before)
-            self._to_picture.append(index)
-        else:
-            self._picturing = False
-            self._tone = (index, result)
-            if index in self._frames:
-                self._frames[index].measured = None
+            self._leave(index)
 
     def broke(self, stage: Stage, index: int, error: BaseException) -> None:
         """Take note of a frame that cannot be made; the states pass it over."""
         self.failed.setdefault(index, f"{type(error).__name__}: {error}")
-        self._frames.pop(index, None)
+        self._leave(index)
         if stage == "memory":
             self._measuring = False
         elif stage == "tone":
             self._picturing = False
 
+    def _leave(self, index: int) -> None:
+        self.places.free(self._frames.pop(index).worker)
+
     def _measure(self, index: int) -> None:
         frame = self._frames[index]
         frame.memory_before = self._state_before(index, self._memory, "sky", "memory")
-        frame.measured = self._submit(
-            "measure", index, remote.measure, self.recipe, frame.begun, frame.memory_before
-        )
-        after = self._submit("memory", index, remote.memory_after, frame.measured)
         self._measuring = True
-        self.watch(after, self, "memory", index)
+        self._on(frame, "memory", remote.measure, frame.memory_before)
 
     def _picture(self, index: int) -> None:
         frame = self._frames[index]
-        tone = self._state_before(index, self._tone, "tone")
-        frame.pictured = self._submit(
-            "picture", index, remote.picture, self.recipe, frame.measured, tone, frame.memory_before
-        )
-        after = self._submit("tone", index, remote.tone_after, frame.pictured)
-        stored = self._submit("store", index, remote.store, self.recipe, frame.pictured, retries=1)
+        frame.tone_before = self._state_before(index, self._tone, "tone")
         self._picturing = True
-        self.watch(after, self, "tone", index)
-        self.watch(stored, self, "stored", index)
+        self._on(frame, "tone", remote.picture, frame.memory_before, frame.tone_before)
+
+    def _store(self, index: int) -> None:
+        frame = self._frames[index]
+        states = frame.memory_before, frame.tone_before
+        self._on(frame, "stored", remote.store, *states, retries=1)
+
+    def _on(
+        self, frame: _Frame, stage: Stage, function: Callable[..., Any], *states: Any, **more: int
+    ) -> None:
+        """Submit a stage of a frame where the frame is."""
+        index = frame.ref.index
+        future = self._submit(stage, index, frame.worker, function, frame.piece, *states, **more)
+        self.watch(future, self, stage, index)
 
     def _state_before(
         self, index: int, relayed: tuple[int, State | None] | None, *path: str
@@ -180,15 +189,19 @@ class NightRelay:
         self,
         stage: str,
         index: int,
+        worker: str | None,
         function: Callable[..., Any],
         *arguments: Any,
         retries: int = 0,
     ) -> Future:
         return self.client.submit(
             function,
+            self.recipe,
             *arguments,
             key=f"again-{stage}-{self.tag}-{index:06d}",
             pure=False,
             retries=retries,
             priority=self.priority - index,
+            workers=None if worker is None else [worker],
+            allow_other_workers=worker is not None,
         )

@@ -16,6 +16,7 @@ from allsky360.archive.durable import TryLock
 from allsky360.archive.versions import drop, switch, write_record
 from allsky360.cluster import ClusterError
 from allsky360.errors import AllskyError
+from allsky360.reprocess.places import Places
 from allsky360.reprocess.plan import NightJob, record_whole
 from allsky360.reprocess.relay import NightRelay, Stage
 from allsky360.reprocess.remote import Recipe
@@ -29,7 +30,7 @@ WINDOW = 4
 """Frames of one night under way at once: enough for two workers never to wait."""
 
 WORKERS_A_NIGHT = 2
-"""Measuring and picturing go from frame to frame, so that a night keeps about two workers busy."""
+"""Measuring and picturing go from frame to frame: a night keeps two workers busy, and hardly four."""
 
 
 @dataclass
@@ -90,7 +91,7 @@ class _Night:
         self.relay: NightRelay | None = None
         self.result = NightResult(job.camera, job.night, job.version, job.before)
 
-    def begin(self, client: Client, watch: Any, window: int, priority: int) -> None:
+    def begin(self, client: Client, watch: Any, places: Places, window: int, priority: int) -> None:
         job = self.job
         recipe = Recipe(
             self.root.absolute(), job.version, job.settings, job.lens_upto, self.from_objects
@@ -105,6 +106,7 @@ class _Night:
             deque(job.missing(self.root)),
             None if memory is None else dict(memory),
             watch,
+            places,
             window,
             f"{job.camera}-{job.night.isoformat()}-{job.version}-{uuid.uuid4().hex[:8]}",
             priority,
@@ -194,6 +196,7 @@ def reprocess(
     """
     from distributed import as_completed
 
+    places = Places(client)
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     at_once = max(1, -(-workers // WORKERS_A_NIGHT))
     waiting: deque[_Night] = deque()
@@ -224,7 +227,7 @@ def reprocess(
         while True:
             while waiting and len(active) < at_once:
                 night = waiting.popleft()
-                night.begin(client, watch, window, -1_000_000 * (len(jobs) - len(waiting)))
+                night.begin(client, watch, places, window, -1_000_000 * (len(jobs) - len(waiting)))
                 active.append(night)
             ended = [n for n in active if not n.goes_on()]
             if not ended:

@@ -166,6 +166,38 @@ class _Targets:
     sources: tuple[Float, Float, Float]
 
 
+@dataclass(frozen=True, eq=False)
+class StarFluxes:
+    """What a frame shows at the places of the catalogue's stars; no other frame has a part in it.
+
+    Made by :func:`measure_fluxes`, made magnitudes of by :func:`calibrate_fluxes`.
+
+    Attributes
+    ----------
+    stars, forced
+        The stars and their light.
+    content_mag
+        V of all catalogue stars in a star's circle, ``(N,)``.
+    flags
+        :class:`StarFlag` bits, ``(N,)`` uint16.
+    airmass
+        ``(N,)``.
+    exposure_s, fwhm_px
+        As given.
+    thin
+        Air pressure at the site as a share of that at sea level.
+    """
+
+    stars: _Targets
+    forced: ForcedFluxes
+    content_mag: Float
+    flags: NDArray[np.uint16]
+    airmass: Float
+    exposure_s: float
+    fwhm_px: float
+    thin: float
+
+
 def measure_photometry(
     plane: Array,
     lens: LensModel,
@@ -183,6 +215,40 @@ def measure_photometry(
     min_altitude_deg: float = 8.0,
 ) -> Photometry:
     """Measure every catalogue star of a frame and calibrate the frame with them.
+
+    See :func:`measure_fluxes` and :func:`calibrate_fluxes` for the parameters.
+    """
+    fluxes = measure_fluxes(
+        plane,
+        lens,
+        site,
+        when,
+        exposure_s,
+        clipped=clipped,
+        mask=mask,
+        fwhm_px=fwhm_px,
+        electrons_per_unit=electrons_per_unit,
+        max_v=max_v,
+        min_altitude_deg=min_altitude_deg,
+    )
+    return calibrate_fluxes(fluxes, vignetting=vignetting, prior=prior)
+
+
+def measure_fluxes(
+    plane: Array,
+    lens: LensModel,
+    site: Site,
+    when: datetime,
+    exposure_s: float,
+    *,
+    clipped: Array | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    fwhm_px: float = 2.5,
+    electrons_per_unit: float | None = None,
+    max_v: float = 6.5,
+    min_altitude_deg: float = 8.0,
+) -> StarFluxes:
+    """Measure the light at the place of every catalogue star of a frame.
 
     Parameters
     ----------
@@ -203,11 +269,6 @@ def measure_photometry(
         Of the stars in this frame.
     electrons_per_unit
         Electrons of one plane unit, for shot noise; None leaves it to the fitted scatter.
-    vignetting
-        Known loss of the lens; None fits it, held by a broad prior.
-    prior
-        Zero point remembered from clear frames; without it the clearest part of the frame counts
-        as clear.
     max_v, min_altitude_deg
         Which stars.
     """
@@ -227,9 +288,40 @@ def measure_photometry(
     )
     content = light_within(stars.x, stars.y, stars.sources, forced.shape.radius, fwhm_px)
     content_mag = -2.5 * np.log10(np.maximum(content, light))
-    flags = _flags(forced, stars, content_mag, mask)
-    thin = pressure_mbar(site.elevation_m) / 1013.25
-    air = airmass(stars.altitude)
+    return StarFluxes(
+        stars,
+        forced,
+        content_mag,
+        _flags(forced, stars, content_mag, mask),
+        airmass(stars.altitude),
+        exposure_s,
+        fwhm_px,
+        pressure_mbar(site.elevation_m) / 1013.25,
+    )
+
+
+def calibrate_fluxes(
+    fluxes: StarFluxes,
+    *,
+    vignetting: Vignetting | None = None,
+    prior: ZeroPointPrior | None = None,
+) -> Photometry:
+    """Fit zero point, extinction and colour to a frame's fluxes.
+
+    Parameters
+    ----------
+    fluxes
+        Of one frame.
+    vignetting
+        Known loss of the lens; None fits it, held by a broad prior.
+    prior
+        Zero point remembered from clear frames; without it the clearest part of the frame counts
+        as clear.
+    """
+    stars, forced, content_mag, flags = (
+        fluxes.stars, fluxes.forced, fluxes.content_mag, fluxes.flags,
+    )  # fmt: skip
+    air, thin, exposure_s = fluxes.airmass, fluxes.thin, fluxes.exposure_s
     known = vignetting or Vignetting()
     loss = known.loss_mag(stars.theta)
 
@@ -273,7 +365,7 @@ def measure_photometry(
         correction_mag=forced.correction_mag,
         noise_factor=forced.noise_factor,
         exposure_s=exposure_s,
-        fwhm_px=fwhm_px,
+        fwhm_px=fluxes.fwhm_px,
         sources=stars.sources,
         index=stars.index,
         v_mag=stars.v_mag,

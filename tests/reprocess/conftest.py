@@ -44,7 +44,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def night(settings: Settings, site: Site) -> list[FrameRef]:
-    return append_frames(settings.storage.root, site, 0, 5)
+    return append_frames(settings.storage.root, site, 0, 4)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from allsky360.archive import Archive, FrameRef
+from allsky360.archive import Archive
 from allsky360.config import Settings
 from allsky360.config_overrides import parse_overrides, with_overrides
 from allsky360.errors import AllskyError, SettingsError
@@ -18,12 +18,15 @@ from allsky360.model import Site
 from allsky360.reprocess.nights import nights_of
 from tests.reprocess.conftest import append_frames
 
+PLAIN = Settings()
 
-@pytest.fixture
-def archive(settings: Settings, site: Site) -> Archive:
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    root = tmp_path_factory.mktemp("nights")
     for days in (0, 1, 3):
-        append_frames(settings.storage.root, site, 0, 1, days=days)
-    return Archive(settings.storage.root)
+        append_frames(root, Site("x", 28.8, -17.9), 0, 1, days=days)
+    return Archive(root)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +58,9 @@ def test_nights_the_archive_lacks_are_one_clear_error(archive: Archive, text: st
         nights_of(archive, text)
 
 
-def test_overrides_change_what_they_name_and_nothing_else(night: list[FrameRef]) -> None:
-    plain = Settings()
+def test_overrides_change_what_they_name_and_nothing_else() -> None:
     found = with_overrides(
-        plain,
+        PLAIN,
         parse_overrides(
             [
                 "processing.profile=day",
@@ -73,12 +75,12 @@ def test_overrides_change_what_they_name_and_nothing_else(night: list[FrameRef])
     back = with_overrides(
         found,
         {
-            "processing.profile": plain.processing.profile,
-            "processing.filters.clarity.amount": plain.processing.filters.clarity.amount,
-            "overlay.burn_in": plain.overlay.burn_in,
+            "processing.profile": PLAIN.processing.profile,
+            "processing.filters.clarity.amount": PLAIN.processing.filters.clarity.amount,
+            "overlay.burn_in": PLAIN.overlay.burn_in,
         },
     )
-    assert back == plain
+    assert back == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -96,11 +98,11 @@ def test_overrides_change_what_they_name_and_nothing_else(night: list[FrameRef])
 )
 def test_wrong_overrides_are_one_clear_error(text: str) -> None:
     with pytest.raises(SettingsError):
-        with_overrides(Settings(), parse_overrides([text]))
+        with_overrides(PLAIN, parse_overrides([text]))
 
 
 @settings_of_hypothesis(max_examples=40, deadline=None)
 @given(st.lists(st.text(max_size=30), max_size=3))
 def test_no_text_breaks_the_overrides(texts: list[str]) -> None:
     with contextlib.suppress(SettingsError):
-        with_overrides(Settings(), parse_overrides(texts))
+        with_overrides(PLAIN, parse_overrides(texts))

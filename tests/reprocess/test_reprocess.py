@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,7 +16,10 @@ from allsky360.config import Settings
 from allsky360.errors import AllskyError
 from allsky360.model import Site
 from allsky360.processing import process_archived_frame
+from allsky360.reprocess import remote
+from allsky360.reprocess.places import Places
 from allsky360.reprocess.plan import NightJob, plan_night, plan_nights
+from allsky360.reprocess.remote import Recipe
 from allsky360.reprocess.run import Progress, reprocess
 from tests.reprocess.conftest import append_frames
 
@@ -57,6 +60,44 @@ def test_the_result_is_that_of_frame_after_frame_whatever_the_workers(
     assert len(set(tones)) == len(tones)
 
 
+def test_a_frame_begun_again_elsewhere_is_the_same(
+    settings: Settings, night: list[FrameRef]
+) -> None:
+    root, first, ref = settings.storage.root, night[0], night[1]
+    recipe = Recipe(root, plan(settings, ref, {}).version, settings, 0)
+    piece = remote.begin(recipe, first)
+    memory = remote.measure(recipe, piece, None)
+    tone = remote.picture(recipe, piece, None, None)
+    piece = remote.begin(recipe, ref)
+    stages = (remote.measure(recipe, piece, memory), remote.picture(recipe, piece, memory, tone))
+    remote.store(recipe, piece, memory, tone)
+    stored = frame_of(root, recipe.version, ref)
+    for function in (remote.store, remote.picture):  # where its worker died before this stage
+        function(recipe, remote.begin(recipe, ref), memory, tone)
+    assert frame_of(root, recipe.version, ref) == stored
+    assert remote.measure(recipe, remote.begin(recipe, ref), memory) == stages[0]
+    assert remote.picture(recipe, remote.begin(recipe, ref), memory, tone) == stages[1]
+
+
+def test_frames_go_where_the_fewest_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cluster:
+        workers: ClassVar[list[str]] = []
+
+        def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+            return {"workers": dict.fromkeys(self.workers)}
+
+    monkeypatch.setattr("allsky360.reprocess.places.FRESH_S", 0.0)
+    places = Places(Cluster())  # type: ignore[arg-type]
+    assert places.take() is None
+    places.free(None)
+    Cluster.workers = ["a", "b"]
+    assert [places.take() for _ in range(4)] == ["a", "b", "a", "b"]
+    places.free("b")
+    assert places.take() == "b"
+    Cluster.workers = ["b", "c"]  # one died, another came
+    assert [places.take() for _ in range(3)] == ["c", "c", "b"]
+
+
 def test_readers_see_the_old_version_until_the_new_one_is_whole(
     settings: Settings, night: list[FrameRef], cluster: Give
 ) -> None:
@@ -70,7 +111,7 @@ def test_readers_see_the_old_version_until_the_new_one_is_whole(
         seen.append((current_version(folder), progress.done, progress.total))
 
     job = plan(settings, ref)
-    reprocess(cluster(2), root, [job], report=look)
+    reprocess(cluster(3), root, [job], report=look)
     assert {version for version, done, _ in seen if done < len(night)} == {"v0001"}
     assert [done for _, done, _ in seen] == list(range(1, len(night) + 1))
     assert current_version(folder) == "v0002"
@@ -93,7 +134,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_frames(
 ) -> None:
     root, ref = settings.storage.root, night[0]
     whole = plan(settings, ref, {})
-    reprocess(cluster(2), root, [whole])
+    reprocess(cluster(3), root, [whole])
 
     def stop(progress: Progress) -> None:
         if progress.done == 3:
@@ -101,7 +142,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_frames(
 
     job = plan(settings, ref, {}, again=True)
     with pytest.raises(Stopped):
-        reprocess(cluster(2), root, [job], report=stop)
+        reprocess(cluster(3), root, [job], report=stop)
     folder = night_folder(root, ref.camera, ref.night)
     assert current_version(folder) == whole.version
     # a frame in the middle was lost with its worker: later ones are there already
@@ -145,7 +186,7 @@ def test_frames_that_come_meanwhile_are_made_too_and_later_ones_as_the_version_i
         if not came:
             came.extend(append_frames(root, site, len(night), 2))
 
-    (result,) = reprocess(cluster(2), root, [plan(settings, ref)], report=arrive)
+    (result,) = reprocess(cluster(3), root, [plan(settings, ref)], report=arrive)
     assert (result.frames, result.switched) == (len(night) + 2, True)
     (late,) = append_frames(root, site, len(night) + 2, 1)
     process_archived_frame(root, late, settings)
@@ -163,13 +204,13 @@ def test_a_frame_that_cannot_be_read_is_named_and_keeps_what_is_shown(
     for frame in night:
         process_archived_frame(root, frame, settings)
     group.image_path(folder / "raw.zarr", "raw", 2, 0, bands=False).write_bytes(b"broken")
-    (result,) = reprocess(cluster(2), root, [plan(settings, ref)])
+    (result,) = reprocess(cluster(3), root, [plan(settings, ref)])
     assert list(result.failed) == [2]
     assert "damaged" in result.failed[2]
     assert (result.lost, result.switched, result.made) == ((2,), False, len(night) - 1)
     assert current_version(folder) == "v0001"
     (result,) = reprocess(
-        cluster(2), root, [plan(settings, ref)], switch_anyway=True, drop_old=True
+        cluster(3), root, [plan(settings, ref)], switch_anyway=True, drop_old=True
     )
     assert result.switched
     assert versions(folder) == ["v0002"]
