@@ -69,7 +69,7 @@ def compass(azimuth_deg: float) -> str:
 
 def even_instants(times_s: Float) -> Float:
     """Return the instants of the picture's columns, at least one a frame where there is room."""
-    span = max(float(times_s[-1] - times_s[0]), 60.0)
+    span = float(times_s[-1] - times_s[0]) or 60.0
     step = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 10.0
     width = int(np.clip(round(span / max(step, 0.1)) + 1, LEAST_WIDTH, MOST_WIDTH))
     return np.linspace(times_s[0], times_s[0] + span, width)
