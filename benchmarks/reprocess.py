@@ -36,7 +36,7 @@ SPEED_UP, LINEAR = 1.8, 1.15
 ONE_THREAD = (
     "ALLSKY360_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
 )  # fmt: skip
-WARM = 2
+WARM = 4
 """Frames by which a process loads its machine code."""
 
 
@@ -113,7 +113,7 @@ def raw_night(root: Path, frames: int, size: tuple[int, int], **how: Any) -> Non
 def alone(root: Path, frames: int, start: Any, seconds: Any) -> None:
     """Make a night frame after frame, as a process of its own; say how long it took."""
     settings = settings_for(root, dask={"gpu": "never"})
-    for index in range(WARM):
+    for index in range(WARM // 2):
         process_archived_frame(root, FrameRef(CAMERA, NIGHT, index), settings)
     start.wait()
     begin = time.perf_counter()
@@ -143,9 +143,11 @@ def two_workers(folder: Path, work: Path, frames: int, size: tuple[int, int], ro
     settings = settings_for(root, dask={"gpu": "never"})
     print(f"{frames} frames of {size[0]}x{size[1]}, with lens and stars, {rounds} rounds:")
     took: dict[str, list[float]] = {k: [] for k in ("1 process", "2 processes", "1", "2")}
+    raw_night(folder / f"with-lens-{size[0]}x{size[1]}-{WARM}", WARM, size)
+    warm = shutil.copytree(folder / f"with-lens-{size[0]}x{size[1]}-{WARM}", work / "warm")
     with client_for(settings, 1) as one, client_for(settings, 2) as two:
-        for client in (one, two):
-            again(client, root, settings)  # workers load their machine code
+        for client in (one, two):  # workers load their machine code
+            again(client, warm, settings_for(warm, dask={"gpu": "never"}))
         for _ in range(rounds):
             took["1"].append(again(one, root, settings)[0])
             took["2"].append(again(two, root, settings)[0])
@@ -175,12 +177,18 @@ def two_workers(folder: Path, work: Path, frames: int, size: tuple[int, int], ro
     )
 
 
+def raw_long(folder: Path, frames: int, size: tuple[int, int]) -> Path:
+    """Return a long raw night of small frames."""
+    raw = folder / f"long-{size[0]}x{size[1]}-{frames}"
+    raw_night(raw, frames, size, every_s=20.0, distinct=10)
+    return raw
+
+
 def long_nights(folder: Path, work: Path, lengths: list[int], size: tuple[int, int]) -> None:
     """Measure time a frame and memory of nights of growing length, with two workers."""
     per_frame = {}
     for frames in lengths:
-        raw = folder / f"long-{frames}"
-        raw_night(raw, frames, size, every_s=20.0, distinct=10)
+        raw = raw_long(folder, frames, size)
         root = shutil.copytree(raw, work / raw.name)
         settings = settings_for(root, dask={"gpu": "never"})
         with client_for(settings, 2) as client:
@@ -214,9 +222,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, help="for the raw nights, kept")
-    parser.add_argument("--frames", type=int, default=16, help="of the night with a lens; 0: none")
+    parser.add_argument("--frames", type=int, default=24, help="of the night with a lens; 0: none")
     parser.add_argument("--size", type=pair, default=(1608, 1104))
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--long", type=int, nargs="*", default=[50, 200, 600], help="none: none")
     parser.add_argument("--long-size", type=pair, default=(240, 180))
     parser.add_argument("--raw-only", action="store_true", help="make the raw nights, no more")
@@ -227,7 +235,10 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         if options.raw_only:
             frames, (width, height) = options.frames, options.size
-            raw_night(folder / f"with-lens-{width}x{height}-{frames}", frames, options.size)
+            for count in (frames, WARM):
+                raw_night(folder / f"with-lens-{width}x{height}-{count}", count, options.size)
+            for count in options.long:
+                raw_long(folder, count, options.long_size)
             return
         if options.frames:
             two_workers(folder, Path(temporary), options.frames, options.size, options.rounds)
