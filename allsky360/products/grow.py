@@ -24,7 +24,7 @@ from allsky360.config import Settings, clock_from
 from allsky360.errors import AllskyError
 from allsky360.imaging.parameters import parameters_from
 from allsky360.products.frame import ProductFrame
-from allsky360.products.grower import Draft, Grower, NightContext
+from allsky360.products.grower import Draft, Grower, NightContext, shown_from
 from allsky360.products.source import NightFrames
 from allsky360.products.state import GrowerState, drop_old_states, fingerprint
 
@@ -242,14 +242,14 @@ class _Run:
                 break
             if time.monotonic() - self.published >= self.context.settings.products.publish_s:
                 self._save()
-                self._publish(complete=False)
+                self._publish(over=False, complete=False)
             time.sleep(poll_s)
         if self.growing:
             self._save()
             waiting = self.frames.unprocessed()
             self.report.waiting = waiting
             self.report.complete = bool(over) and waiting == 0
-            self._publish(complete=self.report.complete)
+            self._publish(over=bool(over), complete=self.report.complete)
 
     def _night_is_over(self) -> bool:
         site, night = self.frames.site, self.context.night
@@ -350,9 +350,13 @@ class _Run:
             except Exception as error:  # noqa: BLE001 - the others are saved all the same
                 self._give_up(g.grower, error)
 
-    def _publish(self, *, complete: bool) -> None:
+    def _publish(self, *, over: bool, complete: bool) -> None:
         self.published = time.monotonic()
         for g in list(self.growing):
+            shown = None if over else self._good_enough(g)
+            if shown is not None:
+                self._list([shown])
+                continue
             try:
                 drafts = g.grower.finish(complete=complete)
                 written = [
@@ -366,9 +370,20 @@ class _Run:
                 self.report.failed[g.grower.name] = _words(error)
                 continue
             self.report.failed.pop(g.grower.name, None)
-            names = {r.name for r in written}
-            self.report.products = [r for r in self.report.products if r.name not in names]
-            self.report.products += written
+            self._list(written)
+
+    def _list(self, shown: Sequence[ProductRecord]) -> None:
+        names = {r.name for r in shown}
+        kept = [r for r in self.report.products if r.name not in names]
+        self.report.products = [*kept, *shown]
+
+    def _good_enough(self, g: _Growing) -> ProductRecord | None:
+        """Return what readers see of a product where it is not worth being written again."""
+        factor = shown_from(g.grower)
+        shown = self._announced(g.grower.name) if factor > 1.0 else None
+        if shown is None or shown.provenance.get("fingerprint") != g.state.key:
+            return None
+        return shown if g.state.account.used < factor * shown.frames.used else None
 
     def _record(self, draft: Draft, g: _Growing, complete: bool) -> ProductRecord:
         c = self.context

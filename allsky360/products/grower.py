@@ -78,6 +78,9 @@ class Grower(Protocol):
         was passed over is added when it comes after all.
     parameters
         What it is made with, plain JSON values; a state made with others is not gone on with.
+
+    A grower whose files cost much to write may have a ``shown_from`` above 1: see
+    :func:`shown_from`.
     """
 
     @property
@@ -123,3 +126,12 @@ class Grower(Protocol):
         May be called with no frame used; then there is usually nothing to describe.
         """
         ...
+
+
+def shown_from(grower: Grower) -> float:
+    """Return by which factor a product's frames must have grown to be shown again; 1: any frame.
+
+    A video is written as a whole each time. With 1.25 all that a night writes of it is five times
+    its end, whatever the number of times its growth is looked at.
+    """
+    return float(getattr(grower, "shown_from", 1.0))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from allsky360.archive.layout import picture_path
-from allsky360.archive.products import ProductFile, read_product
+from allsky360.archive.products import ProductFile
 from allsky360.config_video import VideoSettings
 from allsky360.products.frame import ProductFrame
 from allsky360.products.grower import Draft, NightContext
@@ -22,10 +22,6 @@ from allsky360.products.video.looks import Look
 from allsky360.products.video.piece import Piece, find_piece, make_piece, piece_key
 from allsky360.products.video.plan import VideoError, VideoPlan, plan_video
 from allsky360.products.video.shot import Shot
-
-GROWN = 1.25
-"""How much longer a growing video must be to be shown again. Joining writes the whole file, so that
-all that a night shows of it together is five times its end, whatever the number of times."""
 
 
 class GrowingVideo(ABC):
@@ -43,6 +39,7 @@ class GrowingVideo(ABC):
     title: ClassVar[str]
     poster_at: ClassVar[float] = 0.5
     takes_late = False
+    shown_from = 1.25
     ahead: int = 0
     """Pictures after a piece that have to be known before it is encoded."""
     levels: list[float]
@@ -137,18 +134,10 @@ class GrowingVideo(ABC):
             self.look.save(folder)
 
     def finish(self, *, complete: bool) -> Sequence[Draft]:
-        """Join what there is, and take a poster.
-
-        While the night grows only whole pieces are shown once there is one, and only where the
-        video became longer by a quarter: what waits would be encoded again each time.
-        """
+        """Join what there is, the pictures that wait among it, and take a poster."""
         if self.plan is None:
             return ()
-        now = sum(piece.frames for _, piece in self.pieces) or len(self.pending)
-        if not complete and now < GROWN * self._frames_shown():
-            return ()
-        whole = complete or not self.pieces
-        pieces = [*self.pieces, *(self._encode_tail() if whole else ())]
+        pieces = [*self.pieces, *self._encode_tail()]
         path = self.context.folder / f"{self.name}.mp4"
         image = self.context.folder / f"{self.name}-preview.jpg"
         frames = sum(piece.frames for _, piece in pieces)
@@ -179,21 +168,12 @@ class GrowingVideo(ABC):
                 parameters={
                     **self.parameters,
                     "encoded": self.plan.describe() | {"frames": frames},
-                    **({} if whole else {"waiting": len(self.pending)}),
                     **({"could_not_be_shown": unseen} if unseen else {}),
                 },
             ),
         )
 
     # -- inside -------------------------------------------------------------------------------
-
-    def _frames_shown(self) -> int:
-        """Frames of the video that readers see; 0 where it is none of ours."""
-        c = self.context
-        record = read_product(c.root, c.camera, c.night, c.version, self.name)
-        if record is None or any(record.parameters.get(k) != v for k, v in self.parameters.items()):
-            return 0
-        return int(record.parameters["encoded"]["frames"])
 
     def _begin(self, shape: tuple[int, int]) -> None:
         self.plan = plan_video(self.video, *shape)
