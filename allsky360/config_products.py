@@ -45,7 +45,7 @@ class StarTrailSettings(Section):
         0.25, ge=0, le=1, description="Lit fraction from which the Moon counts."
     )
     max_cloud_fraction: float = Field(
-        0.5, ge=0, le=1, description="Cloudy share above which a frame is left out; 1: take all."
+        0.3, ge=0, le=1, description="Cloudy share above which a frame is left out; 1: take all."
     )
     max_median: float = Field(
         0.6, gt=0, le=1, description="Brightness of the picture above which a frame is left out."

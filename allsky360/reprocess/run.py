@@ -30,7 +30,7 @@ WINDOW = 4
 """Frames of one night under way at once: enough for two workers never to wait."""
 
 WORKERS_A_NIGHT = 2
-"""Measuring and picturing go from frame to frame: a night keeps two workers busy, and hardly four."""
+"""Measuring and picturing go from frame to frame: a night keeps two or three workers busy."""
 
 
 @dataclass
