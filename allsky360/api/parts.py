@@ -35,6 +35,7 @@ async def ask_parts(service: Service) -> list[PartInfo]:
         ),
     )
     said = str((owner or {}).get("state", "")) or "no answer"
+    streams = service.load.streams
     return [
         PartInfo(
             name="owner",
@@ -46,7 +47,7 @@ async def ask_parts(service: Service) -> list[PartInfo]:
         PartInfo(
             name="events",
             state="does not answer" if service.feed.closed else "answers",
-            detail=f"{service.load.streams} readers",
+            detail=f"{streams} reader{'' if streams == 1 else 's'}",
             address=None,
         ),
     ]

@@ -9,6 +9,6 @@ FIRST = -5
 
 
 def come_first() -> None:
-    """Let this process go before the others, where it may: an exposure cannot be taken later."""
+    """Let this process go before its siblings, where it may: no exposure can be taken later."""
     with contextlib.suppress(OSError):  # without the right, as the others
-        os.setpriority(os.PRIO_PROCESS, 0, FIRST)
+        os.nice(FIRST)

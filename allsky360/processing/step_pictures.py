@@ -22,9 +22,16 @@ def shown(step: str, image: Array) -> NDArray[np.uint8]:
     """Return a step's image, ``(H, W, 3)`` uint8; a linear one is stretched plainly to be seen."""
     chosen = FILTERS.get(step)
     if step not in TO_DISPLAY and (chosen is None or chosen.domain == "linear"):
-        image = stretch(image)
+        image = stretch(image, mask=_middle(*image.shape[:2]))
     pixels: NDArray[np.uint8] = to_host(quantise(image))
     return pixels
+
+
+def _middle(height: int, width: int) -> NDArray[np.bool_]:
+    """The disc in the middle: sky in every all-sky frame, whatever lies dark around it."""
+    y, x = np.ogrid[:height, :width]
+    square = (x - (width - 1) / 2) ** 2 + (y - (height - 1) / 2) ** 2
+    return np.asarray(square <= (0.4 * min(height, width)) ** 2)
 
 
 class StepPictures:

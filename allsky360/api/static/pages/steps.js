@@ -13,11 +13,13 @@ const body = h("div", {});
 const title = (name) => { const text = name.replace(/[-_]/g, " ").replace(/\b(hdr|acdnr|scnr)\b/g, (w) => w.toUpperCase()); return text.charAt(0).toUpperCase() + text.slice(1); };
 const written = (value) => (typeof value === "number" ? String(Number(value.toPrecision(5))) : value === null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
 
+const took = (seconds) => (seconds === null ? "" : seconds < 1 ? `${number(seconds * 1000, 0)} ms` : number(seconds, 1, " s"));
+
 function step(one, slowest) {
   const rows = [...Object.entries(one.parameters || {}), ...Object.entries(one.numbers || {})].filter(([, v]) => v !== null && !(typeof v === "object" && JSON.stringify(v).length > 300));
   const share = one.seconds ? Math.min(100, (100 * one.seconds) / slowest) : 0;
   return h("li", {}, h("details", { class: "step" }, h("summary", {}, h("span", { class: "step-number numeric", text: String(one.number + 1) }), h("b", { text: title(one.name) }),
-    h("span", { class: "bar step-bar", "aria-hidden": "true" }, h("span", { style: { width: `${share}%` } })), h("span", { class: "numeric small muted", text: one.seconds === null ? "" : `${number(one.seconds * 1000, 0)} ms` })),
+    h("span", { class: "bar step-bar", "aria-hidden": "true" }, h("span", { style: { width: `${share}%` } })), h("span", { class: "numeric small muted", text: took(one.seconds) })),
   rows.length ? facts(rows.map(([k, v]) => [k.replaceAll("_", " "), written(v)])) : h("p", { class: "muted small", text: "Nothing to set." })));
 }
 
@@ -57,7 +59,7 @@ function sideBySide(kept) {
   };
   const left = side(0, "Left"), right = side(kept.length - 1, "Right");
   const strip = h("ol", { class: "step-strip" }, kept.map((one, i) => h("li", {}, h("button", { type: "button", class: "step-picture", onclick: () => right.set(i) },
-    h("img", { src: one.picture, alt: "", loading: "lazy" }), h("span", { text: words(one) }), h("span", { class: "numeric small muted", text: one.seconds === null ? "" : `${number(one.seconds * 1000, 0)} ms` })))));
+    h("img", { src: one.picture, alt: "", loading: "lazy" }), h("span", { text: words(one) }), h("span", { class: "numeric small muted", text: took(one.seconds) })))));
   return card("Side by side", h("div", { class: "sides" }, left.root, right.root), strip);
 }
 
