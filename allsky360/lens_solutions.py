@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from allsky360.archive.durable import locked, make_folder
 from allsky360.lenses import LensStoreError, lens_folder, lens_paths
-from allsky360.sky.lens_file import LensFile, write_lens
+from allsky360.sky.lens_file import LensFile, LensFileError, write_lens
 from allsky360.sky.solve import LensSolution
 from allsky360.sky.solve_check import Evidence, RingResidual
 from allsky360.sky.solve_fit import NAMES
@@ -49,7 +49,23 @@ def solution_of(content: LensFile) -> LensSolution:
 
     A file without the covariance gives the parameters' own variances: then a drift's sigma comes
     out too large, never too small.
+
+    Raises
+    ------
+    LensFileError
+        What it says of its quality is no such thing.
     """
+    try:
+        return _solution(content)
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        raise LensFileError(
+            f"lens file {content.serial} of {content.camera} has a quality that cannot be read: "
+            f"{error!r}.",
+            mend="Solve the lens again.",
+        ) from error
+
+
+def _solution(content: LensFile) -> LensSolution:
     q = content.quality
     rings = tuple(
         RingResidual(

@@ -18,8 +18,7 @@ from allsky360.api.index.night import NightIndex
 from allsky360.api.index.nights import LIVE_NIGHTS, Index
 from allsky360.api.store_info import FrameInfo
 from allsky360.archive import Archive, StoredRow
-from allsky360.archive.columns import current_version
-from allsky360.archive.layout import night_folder
+from allsky360.archive.layout import current_version, night_folder
 from allsky360.model import Bracket, Site
 
 __all__ = ["FrameInfo", "Store"]

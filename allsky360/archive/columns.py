@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from allsky360.archive import group
 from allsky360.archive.errors import ArchiveError
-from allsky360.archive.layout import VERSION, night_folder, raw_stores
+from allsky360.archive.layout import current_version, night_folder, raw_stores
 
 Mark = tuple[tuple[int, int], ...]
 STRUCTURE = frozenset({"time", "exposure_start", "exposure_s", "crc32", "processed_at"})
@@ -171,15 +171,6 @@ def open_night(root: Path, camera: str, night: date) -> NightView | None:
     return NightView(camera, night, version, tuple(raw), done)
 
 
-def current_version(folder: Path) -> str:
-    """Return the version of a night's processed frames that readers are shown."""
-    try:
-        version = str(json.loads((folder / "current.json").read_bytes())["version"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return VERSION  # none yet, or damaged: the first version is always there
-    return version if version.isalnum() else VERSION
-
-
 def night_mark(root: Path, camera: str, night: date) -> Mark:
     """Return what changes with every commit of a night; empty where there is no such night.
 
@@ -205,6 +196,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _store(path: Path) -> _Store | None:
     try:
         root = group.Root.load(path)
+        first = group.whole(root.attributes.get("first_index", 0), f"{path}: first_index")
     except FileNotFoundError:
         return None
     columns = {
@@ -221,7 +213,6 @@ def _store(path: Path) -> _Store | None:
         for name, m in root.arrays.items()
         if group.is_scalar(m)
     }
-    first = int(root.attributes.get("first_index", 0))
     return _Store(path, first, root.rows, _shared(json.dumps(columns, sort_keys=True)))
 
 

@@ -13,6 +13,8 @@ files, without a round through the Zarr engine (5 ms an array).
 from __future__ import annotations
 
 import json
+import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +27,8 @@ from allsky360.archive.durable import make_folder, write_atomic
 
 CAPACITY = 1_000_000
 CHUNK = 1024
+_MOST = 1 << 29
+"""Elements of an image or of a chunk of numbers; what says it has more is damaged."""
 
 #: names of a version store's own arrays and axes
 RESERVED = re.compile(r"time|processed_at|(?:linear|y|x|band)(?:_\d+)?")
@@ -202,9 +206,13 @@ class Root:
         try:
             document = json.loads((store / "zarr.json").read_bytes())
             arrays = document["consolidated_metadata"]["metadata"]
+            for name, metadata in arrays.items():
+                _check(name, metadata)
             rows = {int(m["shape"][0]) for m in arrays.values() if along_time(m)}
-            attributes = document["attributes"]
-        except (LookupError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            attributes = dict(document["attributes"])
+        except FileNotFoundError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(f"{store / 'zarr.json'} is damaged: {error!r}") from error
         if len(rows) != 1:
             raise ValueError(f"{store / 'zarr.json'} is damaged: lengths {sorted(rows)}")
@@ -236,15 +244,56 @@ class Root:
         ).encode()
 
 
+def whole(value: Any, what: str) -> int:
+    """Return an attribute that must be a whole number from 0; ValueError where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{what} is {value!r}, no number")
+    return value
+
+
+def _check(name: str, metadata: Any) -> None:
+    """Raise what :meth:`Root.load` catches, where an array's description could not be used."""
+    shape = [operator.index(n) for n in metadata["shape"]]
+    chunk = [operator.index(n) for n in metadata["chunk_grid"]["configuration"]["chunk_shape"]]
+    names = metadata["dimension_names"]
+    numpy_dtype(metadata)
+    fill = metadata["fill_value"]
+    if not (
+        0 < len(shape) == len(chunk) == len(names)
+        and all(isinstance(n, str) for n in names)
+        and isinstance(metadata["attributes"], dict)
+        and (fill == "NaN" or isinstance(fill, int | float))
+        and all(n > 0 for n in (*shape[1:], *chunk))
+        and 0 <= shape[0] <= _MOST
+        and math.prod(shape[1:]) <= _MOST
+        and (chunk[0] != CHUNK or math.prod(shape[1:]) * CHUNK <= _MOST)
+        and (not along_time(metadata) or shape[0] <= CAPACITY)
+    ):
+        raise ValueError(f"its array {name!r} cannot be as it is described")
+
+
 def open_image_array(store: Path, name: str, *, read_only: bool = False) -> Any:
-    """Open an image array for writing or reading whole images, with room for every row."""
+    """Open an image array for writing or reading whole images, with room for every row.
+
+    Raises
+    ------
+    OSError
+        Its own description is missing.
+    ValueError
+        It is damaged.
+    """
     import zarr
     from zarr.storage import LocalStore
 
     mode: Literal["r", "r+"] = "r" if read_only else "r+"
-    return zarr.open_array(
-        LocalStore(store, read_only=read_only), path=name, mode=mode, zarr_format=3
-    )
+    try:
+        return zarr.open_array(
+            LocalStore(store, read_only=read_only), path=name, mode=mode, zarr_format=3
+        )
+    except OSError:
+        raise
+    except Exception as error:  # what Zarr raises on damaged metadata is of any kind
+        raise ValueError(f"{store / name / 'zarr.json'} is damaged: {error!r}") from error
 
 
 def image_path(store: Path, name: str, row: int, *leading: int, bands: bool) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -12,6 +13,7 @@ VERSION = "v0001"
 RAW_STORE = re.compile(r"raw(?:-(\d+))?\.zarr")
 _FRAME_ID = re.compile(r"(\d{4}-\d{2}-\d{2})/(\d{1,7})", re.ASCII)
 _NIGHT = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_VERSION_NAME = re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII)
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -96,3 +98,12 @@ def steps_folder(folder: Path, version: str, index: int) -> Path:
 def record_path(folder: Path, version: str, index: int) -> Path:
     """Metadata and provenance of a processed frame."""
     return folder / version / "frames" / f"{index:06d}.json"
+
+
+def current_version(folder: Path) -> str:
+    """Name of the version of a night's processed frames that readers are shown."""
+    try:
+        version = str(json.loads((folder / "current.json").read_bytes())["version"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return VERSION  # none yet, or damaged: the first version is always there
+    return version if _VERSION_NAME.fullmatch(version) else VERSION

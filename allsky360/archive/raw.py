@@ -351,5 +351,11 @@ def microseconds(when: datetime) -> int:
 
 
 def instant(microseconds_: int) -> datetime:
-    """Inverse of :func:`microseconds`."""
-    return _EPOCH + timedelta(microseconds=int(microseconds_))
+    """Inverse of :func:`microseconds`; ArchiveError for a number that is no time of our era."""
+    try:
+        return _EPOCH + timedelta(microseconds=int(microseconds_))
+    except OverflowError as error:
+        raise ArchiveError(
+            f"the archive holds {microseconds_} where a time should be.",
+            mend="Run 'allsky360 verify'.",
+        ) from error

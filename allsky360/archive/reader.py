@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from allsky360.archive import group, row_store
 from allsky360.archive.errors import ArchiveError, NoSuchFrame, RawRemoved
 from allsky360.archive.layout import (
-    VERSION,
+    RAW_STORE,
     FrameRef,
     camera_slug,
+    current_version,
     is_slug,
     night_folder,
     parse_night,
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 _LINEAR = re.compile(r"linear(?:_\d+)?")
 _STRUCTURE = frozenset({"time", "exposure_start", "exposure_s", "crc32", "processed_at"})
+_OF_CAMERA = frozenset({"gain", "offset", "temperature_c", "saturation_adu", "egain"})
+_RAW_COLUMNS = _OF_CAMERA | {"time", "exposure_start", "exposure_s", "crc32"}
+_DONE_COLUMNS = frozenset({"time", "processed_at"})
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,7 @@ class _Table:
     path: Path
     root: group.Root
     columns: Mapping[str, NDArray[Any]]
-
-    @property
-    def first(self) -> int:
-        return int(self.root.attributes.get("first_index", 0))
+    first: int
 
     @property
     def rows(self) -> int:
@@ -343,12 +344,17 @@ class Archive:
         if not tables:
             return None
         a = tables[-1].root.attributes
-        return Site(
-            str(a["site_name"]),
-            float(a["site_latitude_deg"]),
-            float(a["site_longitude_deg"]),
-            float(a["site_elevation_m"]),
-        )
+        try:
+            return Site(
+                str(a["site_name"]),
+                float(a["site_latitude_deg"]),
+                float(a["site_longitude_deg"]),
+                float(a["site_elevation_m"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArchiveError(
+                f"{tables[-1].path} says no site: {error!r}.", mend="Run 'allsky360 verify'."
+            ) from error
 
     def device(self, camera: str, night: date) -> str:
         """Device name of the camera in a night, its slug where nothing is known."""
@@ -451,11 +457,12 @@ class Archive:
             # time first: a row that has its time has everything else, whatever is read after
             names = sorted(scalars, key=lambda n: n != "time")
             columns = {n: group.read_rows(path, n, scalars[n], root.rows) for n in names}
+            first = _checked(path, root, columns)
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise ArchiveError(str(error), mend="Run 'allsky360 verify'.") from error
-        table = _Table(path, root, columns)
+        table = _Table(path, root, columns, first)
         if len(self._cache) > 64:
             self._cache.clear()
         self._cache[path] = (key, table)
@@ -543,7 +550,13 @@ class Archive:
 
     def _exposures(self, table: _Table, row: int, first: int = 0) -> Iterator[Exposure]:
         a, c = table.root.attributes, table.columns
-        pixels = group.open_image_array(table.path, "raw", read_only=True)
+        try:
+            pixels = group.open_image_array(table.path, "raw", read_only=True)
+            binning = group.whole(a["binning"], "binning")
+        except (OSError, ValueError) as error:
+            raise ArchiveError(
+                f"{table.path}: raw cannot be read: {error}.", mend="Run 'allsky360 verify'."
+            ) from error
 
         def number(name: str) -> float | None:
             value = float(c[name][row])
@@ -562,20 +575,26 @@ class Archive:
                 gain=number("gain"),
                 offset=number("offset"),
                 temperature_c=number("temperature_c"),
-                binning=int(a["binning"]),
+                binning=binning,
                 saturation_adu=number("saturation_adu") or 65535.0,
                 egain=number("egain"),
                 camera=str(a["camera"]),
             )
 
 
-def current_version(folder: Path) -> str:
-    """Name of the version of a night that readers are shown."""
-    try:
-        version = str(json.loads((folder / "current.json").read_bytes())["version"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return VERSION  # none yet, or damaged: the first version is always there
-    return version if version.isalnum() else VERSION
+def _checked(path: Path, root: group.Root, columns: Mapping[str, NDArray[Any]]) -> int:
+    """Return the number of a store's first frame; ValueError where it lacks what all have."""
+    raw = RAW_STORE.fullmatch(path.name) is not None
+    lacking = sorted((_RAW_COLUMNS if raw else _DONE_COLUMNS) - columns.keys())
+    if raw:
+        lacking += [n for n in ("camera", "pattern", "binning") if n not in root.attributes]
+        lacking += [] if "raw" in root.arrays else ["raw"]
+    if lacking:
+        raise ValueError(f"{path} is damaged: it lacks {lacking[0]}")
+    if raw:
+        return group.whole(root.attributes.get("first_index", 0), f"{path}: first_index")
+    group.whole(root.attributes.get("commits"), f"{path}: commits")
+    return 0
 
 
 def _image(pixels: Any, table: _Table, row: int, k: int) -> Any:

@@ -18,9 +18,8 @@ from typing import Any
 
 from allsky360.archive.durable import make_folder, sync_folder, write_atomic
 from allsky360.archive.errors import ArchiveError, archive_error
-from allsky360.archive.layout import VERSION
+from allsky360.archive.layout import VERSION, current_version
 from allsky360.archive.products import LeftOut
-from allsky360.archive.reader import current_version
 
 _NAME = re.compile(r"v(\d{4,})", re.ASCII)
 _MANIFEST = "version.json"

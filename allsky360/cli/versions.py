@@ -21,8 +21,7 @@ def list_versions(nights: Night = "all", camera: Camera = "") -> None:
     from rich.table import Table
 
     from allsky360.archive import Archive
-    from allsky360.archive.layout import night_folder
-    from allsky360.archive.reader import current_version
+    from allsky360.archive.layout import current_version, night_folder
     from allsky360.archive.versions import read_record, versions
     from allsky360.reprocess.nights import nights_of
 

@@ -42,7 +42,7 @@ def read_lens(path: Path) -> LensModel:
         return LensModel(**{k: fields[k] for k in LensModel.__dataclass_fields__ if k in fields})
     except OSError as error:
         raise OverlayError(f"cannot read the lens file {path}: {error.strerror}.") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise OverlayError(f"{path} is no lens file: {error}.") from error
 
 

@@ -60,8 +60,7 @@ def current_version_of(
     root: Path, camera: str, night: date, settings: Settings
 ) -> tuple[str, Settings]:
     """Return a night's current version, and the settings with what that version changed."""
-    from allsky360.archive.layout import night_folder
-    from allsky360.archive.reader import current_version
+    from allsky360.archive.layout import current_version, night_folder
     from allsky360.archive.versions import read_record
 
     folder = night_folder(root, camera, night)

@@ -12,9 +12,8 @@ from typing import Any
 
 from allsky360 import __version__
 from allsky360.archive import Archive, FrameRef
-from allsky360.archive.layout import night_folder
+from allsky360.archive.layout import current_version, night_folder
 from allsky360.archive.products import LeftOut
-from allsky360.archive.reader import current_version
 from allsky360.archive.removed import removed
 from allsky360.archive.versions import (
     VersionRecord,

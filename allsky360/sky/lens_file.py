@@ -139,7 +139,7 @@ def read_lens(path: Path) -> LensFile:
         raise LensFileError(f"{path} describes no lens: {error}") from error
     except KeyError as error:
         raise LensFileError(f"{path} lacks {error}.", mend="Solve the lens again.") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise LensFileError(
             f"{path} holds a wrong value: {error}.", mend="Solve the lens again."
         ) from error

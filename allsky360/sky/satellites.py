@@ -129,8 +129,8 @@ def parse_elements(text: str, source: str = "the text") -> Elements:
 
 
 def _checked(line: str, number: int, source: str) -> str:
-    total = sum(int(c) if c.isdigit() else c == "-" for c in line[:68])
-    if not line[68].isdigit() or total % 10 != int(line[68]):
+    total = sum(int(c) if c.isdecimal() else c == "-" for c in line[:68])
+    if not line[68].isdecimal() or total % 10 != int(line[68]):
         raise ElementsError(
             f"{source}, line {number}, has a wrong checksum.", mend="Download it again."
         )

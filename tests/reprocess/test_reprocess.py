@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from allsky360.archive import Archive, FrameRef, group
-from allsky360.archive.layout import night_folder
-from allsky360.archive.reader import current_version
+from allsky360.archive.layout import current_version, night_folder
 from allsky360.archive.versions import read_record, versions, write_record
 from allsky360.config import Settings
 from allsky360.errors import AllskyError
