@@ -21,6 +21,7 @@ from allsky360.config_alarms import AlarmSettings
 from allsky360.config_api import ApiSettings
 from allsky360.config_filters import FilterSettings, ProfilesSettings
 from allsky360.config_objects import ObjectsSettings
+from allsky360.config_offsite import OffsiteSettings
 from allsky360.config_overlay import OverlaySettings
 from allsky360.config_products import ProductsSettings
 from allsky360.config_retention import RetentionSettings
@@ -397,6 +398,7 @@ class Settings(BaseSettings):
     transients: TransientSettings = Field(default_factory=TransientSettings)
     products: ProductsSettings = Field(default_factory=ProductsSettings)
     objects: ObjectsSettings = Field(default_factory=ObjectsSettings)
+    offsite: OffsiteSettings = Field(default_factory=OffsiteSettings)
     alarms: AlarmSettings = Field(default_factory=AlarmSettings)
     owner: OwnerSettings = Field(default_factory=OwnerSettings)
     prefect: PrefectSettings = Field(default_factory=PrefectSettings)

@@ -51,7 +51,13 @@ def database_bytes(settings: Settings) -> int | None:
 @task(name="tidy-archive", cache_policy=NO_CACHE, persist_result=False)
 def tidy_archive(settings: Settings) -> list[Removal]:
     """Remove from the archive what the settings of retention no longer keep; return what went."""
+    from allsky360.archive.elsewhere import elsewhere_of
     from allsky360.archive.retention import tidy
 
-    floor = settings.storage.min_free_gb * 1e9
-    return tidy(settings.storage.root, settings.retention, datetime.now(UTC), floor_bytes=floor)
+    return tidy(
+        settings.storage.root,
+        settings.retention,
+        datetime.now(UTC),
+        floor_bytes=settings.storage.min_free_gb * 1e9,
+        elsewhere=elsewhere_of(settings.offsite),
+    )

@@ -74,6 +74,7 @@ def test_the_examples_run(tmp_path: Path, site: Site, monkeypatch: pytest.Monkey
     monkeypatch.setenv("ALLSKY360_SITE__LATITUDE_DEG", "28.76")
     monkeypatch.setenv("ALLSKY360_SITE__LONGITUDE_DEG", "-17.88")
     monkeypatch.setenv("ALLSKY360_OBJECTS__URL", (tmp_path / "objects").as_uri())
+    monkeypatch.setenv("ALLSKY360_OFFSITE__URL", (tmp_path / "offsite").as_uri())
     ran = 0
     for words, comment in examples():
         if comment.startswith("needs "):

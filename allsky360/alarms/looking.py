@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,8 +12,10 @@ import httpx
 
 from allsky360.alarms.troubles import Look
 from allsky360.archive import Archive, FrameRecord
+from allsky360.archive.retention import is_short
 from allsky360.config import Settings, clock_from
 from allsky360.errors import AllskyError
+from allsky360.offsite.state import read_state
 from allsky360.supervisor.parts import Part, owner_status_url, parts_of
 
 ANSWER_S = 5.0
@@ -46,6 +48,9 @@ def look_at(settings: Settings, archive: Archive) -> tuple[str, Look]:
         temperature_c=temperature,
         measured=dict(done.scalars) if done is not None else {},
         safety=_safety(settings, camera, now),
+        offsite=offsite_words(settings, datetime.now(UTC)),
+        offsite_holds_bytes=_offsite_holds(settings),
+        short=_short(settings),
     )
 
 
@@ -90,6 +95,38 @@ def _backlog(archive: Archive, newest: FrameRecord | None) -> int:
         return len(archive.unprocessed(newest.ref.camera, newest.ref.night))
     except (AllskyError, OSError):
         return 0
+
+
+def offsite_words(settings: Settings, now: datetime) -> str:
+    """Say what is wrong with the off-site copy; empty where all is well, or there is none."""
+    place = settings.offsite
+    if not place.url:
+        return ""
+    state = read_state(settings.storage.root)
+    if state is None or state.url != place.url:
+        return ""  # it has not begun: the first try notes what it found
+    whole = state.whole_at
+    if whole is not None and now - whole <= timedelta(hours=place.alarm_after_h):
+        return ""
+    if whole is None and not state.problem:
+        return ""
+    since = f"not whole since {whole:%Y-%m-%d %H:%M} UTC" if whole else "never been whole"
+    why = f": {state.problem}" if state.problem else ": it does not run"
+    return f"The off-site copy is {since}{why}" if whole else f"The off-site copy has {since}{why}"
+
+
+def _offsite_holds(settings: Settings) -> float:
+    """Return the bytes that waited for the off-site copy when it was tried last."""
+    state = read_state(settings.storage.root) if settings.offsite.url else None
+    return float(state.waiting_bytes) if state is not None else 0.0
+
+
+def _short(settings: Settings) -> bool:
+    floor = settings.storage.min_free_gb * 1e9
+    try:
+        return is_short(settings.storage.root, settings.retention, floor)
+    except OSError:
+        return False
 
 
 def _safety(settings: Settings, camera: str, now: datetime) -> tuple[str, str]:

@@ -53,6 +53,12 @@ class Look:
         Numbers of the newest processed frame, for MQTT.
     safety
         Verdict on the sky and its reason.
+    offsite
+        What is wrong with the off-site copy; empty where nothing is.
+    offsite_holds_bytes
+        What was not safe elsewhere when that was looked at last.
+    short
+        Whether the disk is below retention's low mark.
     """
 
     now: datetime
@@ -65,6 +71,9 @@ class Look:
     temperature_c: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
     safety: tuple[str, str] = ("unknown", "")
+    offsite: str = ""
+    offsite_holds_bytes: float = 0.0
+    short: bool = False
 
 
 def troubles(look: Look, settings: AlarmSettings, stale_after_s: float) -> list[Trouble]:
@@ -100,6 +109,14 @@ def troubles(look: Look, settings: AlarmSettings, stale_after_s: float) -> list[
     elif look.free_bytes < look.min_free_bytes:
         says = f"The disk has {look.free_bytes / 1e9:.2f} GB left: capture is paused."
         found.append(Trouble("disk-full", says, grave=True))
+    if look.offsite:
+        found.append(Trouble("offsite", look.offsite))
+    if look.short and look.offsite_holds_bytes:
+        says = (
+            f"The disk is nearly full, and {look.offsite_holds_bytes / 1e9:.2f} GB must not be "
+            "removed before they are safe at offsite.url: capture will pause."
+        )
+        found.append(Trouble("offsite-holds-disk", says, grave=True))
     if look.backlog > settings.backlog_frames:
         found.append(Trouble("backlog", f"{look.backlog} frames wait for processing."))
     if (t := look.temperature_c) is not None:

@@ -2,8 +2,8 @@
 
 Only whole kinds of data of whole nights go, oldest night first. These never go: measurements and
 records, the raw images of frames that were not processed, the newest nights, favourites, a night
-that is being reprocessed. Deleting needs no free space: on a full disk the first file goes before
-the note that says so is written.
+that is being reprocessed; where an off-site copy is set up, what it does not hold yet. Deleting
+needs no free space: on a full disk the first file goes before the note that says so is written.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from allsky360.archive import group
+from allsky360.archive.elsewhere import Elsewhere
 from allsky360.archive.errors import FULL, archive_error
-from allsky360.archive.layout import raw_stores
-from allsky360.archive.reader import Archive, current_version
+from allsky360.archive.layout import current_version, raw_stores
+from allsky360.archive.reader import Archive
 from allsky360.archive.removed import KINDS, Kind, is_favourite, note_removed
 from allsky360.config_retention import RetentionSettings
 
@@ -46,6 +47,8 @@ class Removal:
         How much: space on disk.
     reason
         Why it goes, for people.
+    waits
+        It would go, but the off-site copy lacks some of it: it stays.
     """
 
     camera: str
@@ -54,6 +57,7 @@ class Removal:
     files: int
     bytes: int
     reason: str
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,9 @@ def plan(
     floor_bytes: float = 0.0,
     free_bytes: int | None = None,
     total_bytes: int | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> list[Removal]:
-    """Say what would go now, in order.
+    """Say what would go now, in order, and what waits for the off-site copy.
 
     Parameters
     ----------
@@ -87,13 +92,21 @@ def plan(
         never below twice as much.
     free_bytes, total_bytes
         Of the disk; left out: asked of the disk.
+    elsewhere
+        The off-site copy, None where there is none.
     """
     usage = None if free_bytes is None or total_bytes is None else (free_bytes, total_bytes)
-    return [removal for removal, _ in _chosen(root, rules, now, floor_bytes, usage)]
+    chosen = _chosen(root, rules, now, floor_bytes, usage, elsewhere)
+    return [removal for removal, _ in chosen]
 
 
 def tidy(
-    root: Path, rules: RetentionSettings, now: datetime, *, floor_bytes: float = 0.0
+    root: Path,
+    rules: RetentionSettings,
+    now: datetime,
+    *,
+    floor_bytes: float = 0.0,
+    elsewhere: Elsewhere | None = None,
 ) -> list[Removal]:
     """Remove what the rules name; return what went. Parameters as of :func:`plan`.
 
@@ -108,10 +121,14 @@ def tidy(
     if not root.is_dir():
         return []
     done: list[Removal] = []
+    waiting = 0
     with _alone(root) as first:
         if not first:
             return []
-        for removal, files in _chosen(root, rules, now, floor_bytes, None):
+        for removal, files in _chosen(root, rules, now, floor_bytes, None, elsewhere):
+            if removal.waits:
+                waiting += removal.bytes
+                continue
             night = root / removal.camera / removal.night.isoformat()
             try:
                 _remove(night, removal.kind, files, now)
@@ -128,6 +145,12 @@ def tidy(
                 removal.reason,
             )
             done.append(removal)
+    if waiting and elsewhere is not None:
+        log.warning(
+            "%.2f GB that should go stay until they are safe at %s: see 'allsky360 offsite status'",
+            waiting / 1e9,
+            elsewhere.url,
+        )
     return done
 
 
@@ -147,6 +170,7 @@ def _chosen(
     now: datetime,
     floor_bytes: float,
     usage: tuple[int, int] | None,
+    elsewhere: Elsewhere | None,
 ) -> Iterator[tuple[Removal, list[Path]]]:
     try:
         nights = _touchable(root, rules)
@@ -161,9 +185,9 @@ def _chosen(
         for kind in KINDS:
             reason = _by_age(night, kind, rules, now)
             if reason and (files := _files(root, night, kind)):
-                removal = _removal(night, kind, files, reason)
+                removal = _removal(night, kind, files, reason, elsewhere)
                 gone.add((night.folder, kind))
-                free_bytes += removal.bytes
+                free_bytes += 0 if removal.waits else removal.bytes
                 yield removal, files
     low = _low(rules, total_bytes, floor_bytes)
     if not rules.low_free_percent or free_bytes >= low:
@@ -176,8 +200,8 @@ def _chosen(
                 return
             if (night.folder, kind) in gone or not (files := _files(root, night, kind)):
                 continue
-            removal = _removal(night, kind, files, reason)
-            free_bytes += removal.bytes
+            removal = _removal(night, kind, files, reason, elsewhere)
+            free_bytes += 0 if removal.waits else removal.bytes
             yield removal, files
     log.warning(
         "%s: only %.1f %% of the disk is free, and retention may remove nothing more",
@@ -284,9 +308,17 @@ def _below(folder: Path) -> list[Path]:
     return [p for p in found if not p.is_symlink()]
 
 
-def _removal(night: _Night, kind: Kind, files: list[Path], reason: str) -> Removal:
+def _removal(
+    night: _Night, kind: Kind, files: list[Path], reason: str, elsewhere: Elsewhere | None
+) -> Removal:
     size = sum(f.stat().st_blocks * 512 for f in files if f.exists())
-    return Removal(night.camera, night.night, kind, len(files), size, reason)
+    lacking = 0
+    if elsewhere is not None:
+        current = current_version(night.folder)
+        lacking = len(elsewhere.lacks(night.folder, files, current))
+    if lacking:
+        reason += f"; stays until {lacking} of its files are safe elsewhere"
+    return Removal(night.camera, night.night, kind, len(files), size, reason, lacking > 0)
 
 
 def _remove(folder: Path, kind: Kind, files: list[Path], now: datetime) -> None:

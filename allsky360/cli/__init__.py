@@ -17,6 +17,7 @@ from allsky360.cli import darks as darks_command
 from allsky360.cli import doctor as doctor_command
 from allsky360.cli import keogram as keogram_command
 from allsky360.cli import objects as objects_command
+from allsky360.cli import offsite as offsite_command
 from allsky360.cli import owner as owner_command
 from allsky360.cli import panorama as panorama_command
 from allsky360.cli import process as process_command
@@ -48,6 +49,7 @@ app.add_typer(products_command.app, name="products")
 app.add_typer(sky_command.app, name="sky")
 app.add_typer(versions_command.app, name="versions")
 app.add_typer(objects_command.app, name="objects")
+app.add_typer(offsite_command.app, name="offsite")
 app.command("safety")(safety_command.safety)
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)

@@ -17,6 +17,7 @@ def retention(
     from rich.console import Console
     from rich.table import Table
 
+    from allsky360.archive.elsewhere import elsewhere_of
     from allsky360.archive.retention import plan, tidy
     from allsky360.config import load_settings
 
@@ -24,7 +25,9 @@ def retention(
     act = plan if dry_run else tidy
     floor = settings.storage.min_free_gb * 1e9
     now = datetime.now(UTC)
-    found = act(settings.storage.root, settings.retention, now, floor_bytes=floor)
+    copy = elsewhere_of(settings.offsite)
+    root, rules = settings.storage.root, settings.retention
+    found = act(root, rules, now, floor_bytes=floor, elsewhere=copy)
     table = Table()
     for name in ("camera", "night", "what", "files", "GB", "why"):
         table.add_column(name, justify="right" if name in ("files", "GB") else "left")
@@ -33,8 +36,11 @@ def retention(
         table.add_row(r.camera, r.night.isoformat(), r.kind, str(r.files), size, r.reason)
     if found:
         Console(soft_wrap=False).print(table)
-    total = sum(r.bytes for r in found) / 1e9
+    total = sum(r.bytes for r in found if not r.waits) / 1e9
     typer.echo(f"{total:.3f} GB {'would be' if dry_run else 'were'} removed")
+    waits = sum(r.bytes for r in found if r.waits) / 1e9
+    if waits:
+        typer.echo(f"{waits:.3f} GB stay until they are safe at {settings.offsite.url}")
 
 
 def favourite(

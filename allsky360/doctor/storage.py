@@ -15,6 +15,7 @@ from allsky360.archive.retention import is_short
 from allsky360.config import Settings
 from allsky360.doctor.finding import Finding
 from allsky360.errors import AllskyError
+from allsky360.offsite.state import read_state
 
 #: file systems on which a rename after a sync is not what the archive's crash rule needs
 DOUBTFUL = {"vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk", "9p", "tmpfs"}
@@ -31,6 +32,7 @@ def storage(settings: Settings) -> Iterator[Finding]:
     yield _writable(root)
     yield _file_system(root)
     yield _room(settings)
+    yield from _offsite(settings)
     yield from _newest_night(root)
 
 
@@ -51,6 +53,25 @@ def _writable(root: Path) -> Finding:
     if took_s > SLOW_SYNC_S:
         return Finding("storage", "folder", "doubt", says, "Use an SSD: SD cards wear out soon.")
     return Finding("storage", "folder", "good", says)
+
+
+def _offsite(settings: Settings) -> Iterator[Finding]:
+    """Say how far the off-site copy is."""
+    if not settings.offsite.url:
+        return
+    state = read_state(settings.storage.root)
+    if state is None or state.url != settings.offsite.url:
+        says = f"nothing was copied to {settings.offsite.url} yet"
+        yield Finding("storage", "off-site copy", "doubt", says, "Run 'allsky360 offsite copy'.")
+        return
+    says = (
+        f"{state.safe_files} files safe, {state.waiting_files} waited at "
+        f"{state.tried_at:%Y-%m-%d %H:%M} UTC"
+    )
+    if state.problem:
+        yield Finding("storage", "off-site copy", "bad", f"{says}; {state.problem}", "See there.")
+        return
+    yield Finding("storage", "off-site copy", "good", says)
 
 
 def _file_system(root: Path) -> Finding:

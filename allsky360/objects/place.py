@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from allsky360.config_objects import ObjectsSettings
+from allsky360.config_offsite import OffsiteSettings
 from allsky360.errors import AllskyError
 
 
@@ -13,7 +14,15 @@ class ObjectsError(AllskyError):
     """The object store cannot be used."""
 
 
-def open_place(settings: ObjectsSettings) -> Any:
+Place: TypeAlias = ObjectsSettings | OffsiteSettings
+
+
+def table_of(settings: Place) -> str:
+    """Return the table of the settings that names a store."""
+    return "offsite" if isinstance(settings, OffsiteSettings) else "objects"
+
+
+def open_place(settings: Place) -> Any:
     """Return the store (of obstore), with the URL's folder as its root.
 
     Raises
@@ -21,13 +30,14 @@ def open_place(settings: ObjectsSettings) -> Any:
     ObjectsError
         No URL is set, or it is none that can be used.
     """
+    table = table_of(settings)
     if not settings.url:
-        raise ObjectsError("objects.url is not set.", mend="Write s3://bucket/folder there.")
-    return _open(settings.url, settings.endpoint, settings.region)
+        raise ObjectsError(f"{table}.url is not set.", mend="Write s3://bucket/folder there.")
+    return _open(settings.url, settings.endpoint, settings.region, table)
 
 
 @lru_cache(maxsize=4)
-def _open(url: str, endpoint: str, region: str) -> Any:
+def _open(url: str, endpoint: str, region: str, table: str) -> Any:
     from obstore.store import from_url
 
     options: dict[str, Any] = {}
@@ -42,7 +52,7 @@ def _open(url: str, endpoint: str, region: str) -> Any:
         return from_url(url, **options)
     except Exception as error:  # obstore's errors have no common base but Exception
         raise ObjectsError(
-            f"objects.url = {url!r} cannot be opened: {first_line(error)}.",
+            f"{table}.url = {url!r} cannot be opened: {first_line(error)}.",
             mend="Write s3://bucket/folder, and keys into AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY.",
         ) from error

@@ -14,7 +14,7 @@ from typing import Any
 from allsky360.archive.durable import make_folder, write_atomic
 from allsky360.archive.layout import night_folder
 from allsky360.config_objects import ObjectsSettings
-from allsky360.objects.place import ObjectsError, first_line, open_place
+from allsky360.objects.place import ObjectsError, Place, first_line, open_place, table_of
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def push_night(root: Path, camera: str, night: date, settings: ObjectsSettings) 
     state = _load_state(folder, settings.url)
     wanted: list[tuple[int, Path, list[int]]] = []
     there = 0
-    for path in [*_files(folder), *_files(root / camera / "lens")]:
+    for path in [*files_below(folder), *files_below(root / camera / "lens")]:
         status = path.stat()
         mark = [status.st_size, status.st_mtime_ns]
         if state.get(_key(root, path)) == mark:
@@ -76,7 +76,7 @@ def push_night(root: Path, camera: str, night: date, settings: ObjectsSettings) 
                     if done is not None:
                         state[done[0]], total, files = done[1], total + done[2], files + 1
     except Exception as error:  # obstore's errors have no common base but Exception
-        raise _trouble(settings, error) from error
+        raise trouble(settings, error) from error
     finally:
         _save_state(folder, settings.url, state)
     return Copied(files, total, there)
@@ -110,12 +110,12 @@ def pull_night(root: Path, camera: str, night: date, settings: ObjectsSettings) 
             with ThreadPoolExecutor(AT_ONCE, "pull") as pool:
                 total += sum(pool.map(copy, [k for k in missing if rank(Path(k)) == step]))
     except Exception as error:
-        raise _trouble(settings, error) from error
+        raise trouble(settings, error) from error
     log.info("%s came from %s", folder, settings.url)
     return Copied(len(missing), total, len(keys) - len(missing))
 
 
-def nights_there(settings: ObjectsSettings) -> list[tuple[str, str, str]]:
+def nights_there(settings: Place) -> list[tuple[str, str, str]]:
     """List what the store holds: (camera, night, version shown)."""
     store = open_place(settings)
     found = []
@@ -127,7 +127,7 @@ def nights_there(settings: ObjectsSettings) -> list[tuple[str, str, str]]:
                 if len(name) == 10 and name[:1].isdigit():
                     found.append((camera.rstrip("/"), name, _shown(store, prefix)))
     except Exception as error:
-        raise _trouble(settings, error) from error
+        raise trouble(settings, error) from error
     return found
 
 
@@ -140,7 +140,7 @@ def rank(path: Path) -> int:
     return 1 if store or announces or path.name == "version.json" else 0
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """Files of a folder that belong to the archive: no locks, no half-written, no inner state."""
     if not folder.is_dir():
         return
@@ -148,7 +148,7 @@ def _files(folder: Path) -> Iterator[Path]:
         if path.name.startswith(".") or path.name.endswith(".partial"):
             continue
         if path.is_dir():
-            yield from _files(path)
+            yield from files_below(path)
         elif path.is_file():
             yield path
 
@@ -162,7 +162,7 @@ def _list(store: Any, settings: ObjectsSettings, prefix: str) -> Iterator[str]:
         for chunk in store.list(prefix):
             yield from (str(item["path"]) for item in chunk)
     except Exception as error:
-        raise _trouble(settings, error) from error
+        raise trouble(settings, error) from error
 
 
 def _shown(store: Any, prefix: str) -> str:
@@ -188,8 +188,10 @@ def _save_state(folder: Path, url: str, state: State) -> None:
         write_atomic(folder / PUSHED, text.encode(), sync=False)
 
 
-def _trouble(settings: ObjectsSettings, error: Exception) -> ObjectsError:
+def trouble(settings: Place, error: Exception) -> ObjectsError:
+    """Return the error that names the store and the mend."""
+    table = table_of(settings)
     return ObjectsError(
         f"{settings.url}: {first_line(error)}.",
-        mend="Check objects.url, objects.endpoint, the bucket and AWS_ACCESS_KEY_ID.",
+        mend=f"Check {table}.url, {table}.endpoint, the bucket and AWS_ACCESS_KEY_ID.",
     )

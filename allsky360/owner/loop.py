@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from allsky360.archive.elsewhere import elsewhere_of
 from allsky360.archive.journal import FaultLine, note_fault
 from allsky360.camera.control import Plan
 from allsky360.camera.errors import CameraError, ExposureAborted
@@ -87,7 +88,13 @@ class Owner:
             recheck_s=recheck_s,
         )
         floor = settings.storage.min_free_gb * 1e9
-        self._relief = Relief(root, settings.retention, floor, every_s=2 * recheck_s)
+        self._relief = Relief(
+            root,
+            settings.retention,
+            floor,
+            every_s=2 * recheck_s,
+            elsewhere=elsewhere_of(settings.offsite),
+        )
         self._turn = asyncio.Lock()  # the camera; handed on in order of arrival
         self._stopping = asyncio.Event()
         self._shot_ends = 0.0

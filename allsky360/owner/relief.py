@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from allsky360.archive.elsewhere import Elsewhere
 from allsky360.archive.retention import is_short, tidy
 from allsky360.config_retention import RetentionSettings
 from allsky360.errors import AllskyError
@@ -28,15 +29,24 @@ class Relief:
         Free space under which capture pauses.
     every_s
         Least time between two looks at the disk.
+    elsewhere
+        The off-site copy: what it lacks stays, and capture pauses rather than lose it.
     """
 
     def __init__(
-        self, root: Path, rules: RetentionSettings, floor_bytes: float, *, every_s: float
+        self,
+        root: Path,
+        rules: RetentionSettings,
+        floor_bytes: float,
+        *,
+        every_s: float,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._root = root
         self._floor = floor_bytes
         self._rules = rules
         self._every_s = every_s
+        self._elsewhere = elsewhere
         self._next = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -63,7 +73,13 @@ class Relief:
     def _tidy(self) -> None:
         if not self._root.is_dir() or not is_short(self._root, self._rules, self._floor):
             return
-        done = tidy(self._root, self._rules, datetime.now(UTC), floor_bytes=self._floor)
+        done = tidy(
+            self._root,
+            self._rules,
+            datetime.now(UTC),
+            floor_bytes=self._floor,
+            elsewhere=self._elsewhere,
+        )
         if done:
             log.warning(
                 "the disk was nearly full: %.2f GB of old nights removed",
