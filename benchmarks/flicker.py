@@ -2,25 +2,28 @@
 
 What the sky makes and what the chain makes are told apart by painting: two squares of constant
 light, one far brighter than the moonless sky and one as bright as it, stand in the raw frames of
-simulated nights. Their light never changes (each has its photon noise, shifted so that its mean is
-exactly the square's light, since noise is the sky's doing), no cloud or Moon changes it, and the
-exposure times change as the sky asks. Every frame goes through the whole default chain with the
-tone of the one before. So *every* change of a square's mean code in the picture was made by the
+simulated nights. Their light never changes, no cloud or Moon changes it, and the exposure times
+change as the sky asks. Noise is the sky's doing: a square has its photon noise, but shifted so that
+in every colour of every 8 x 8 pixels its mean is exactly the square's light. Every frame goes
+through the whole default chain with the tone of the one before. So *every* change of a square's
+brightness in the picture, its mean code by the weights of luminance (Rec. 709), was made by the
 chain: by its tone following the sky, by its states, by profiles that hand over.
 
 Frames are 640 pixels wide so that nights can be followed; radii of local filters are scaled to
 them from the simulator's default sensor of 1608, and the middle of a square is read, farther from
-its edge than clarity reaches: how much a thing stands out of the clouds beside it is the clouds'
-doing. A square darker than the sky becomes a silhouette and goes towards black, where a small
-change is large as a share of next to nothing: while the sky outshines it, the change is taken as a
-share of the sky's code; the largest share of its own is printed beside (in brackets).
+its edge than clarity reaches (twice its radius and a block, 28 pixels here): how much a thing
+stands out of the clouds beside it is the clouds' doing. A square darker than the sky becomes a
+silhouette and goes towards black, where a small change is large as a share of next to nothing:
+while the sky outshines it, the change is taken as a share of the sky's code; the largest share of
+its own is printed beside (in brackets).
 
 Clouds, Moon and seeds differ from night to night. How fast the tone may follow (``SLEW`` in
 imaging/tone.py) was chosen on the night with the full Moon, so that night proves nothing by itself;
-the scale of the radii, the part of a square that is read, and the share of the sky's code were
-settled after first results. In twilight the picture must follow a sky that changes a thousandfold,
-and nothing can stay what it was: changes count from the frame on that has the Sun below -15 degrees
-(the chain's own limit of "dark"); the largest before that is shown too.
+the scale of the radii, the part of a square that is read, the share of the sky's code, the weights
+and the noise without a mean were settled after first results. In twilight the picture must follow a
+sky that changes a thousandfold, and nothing can stay what it was: changes count from the frame on
+that has the Sun below -15 degrees (the chain's own limit of "dark"); the largest before that is
+shown too.
 
 Run: python -m benchmarks.flicker [--night moonrise] [--frames 200] [--seconds 30]
 """
@@ -36,6 +39,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from allsky360.arrays.generic import LUMA
 from allsky360.config import Settings, SimulatorSettings
 from allsky360.imaging.parameters import ChainParameters, parameters_from
 from allsky360.imaging.pipeline import develop
@@ -47,7 +51,7 @@ from allsky360.simulator.source import ExposureRequest
 
 SITE = Site("La Palma", 28.7606, -17.8816, 2326.0)
 WIDTH, HEIGHT = 640, 480
-SIDE, READ = 64, 24
+SIDE, READ, CELL = 72, 16, 8
 MARK = 0.005
 
 
@@ -196,8 +200,8 @@ def follow(
         hints = sky_hints(SITE, when)
         done = develop(Bracket((painted(raw, when),)), parameters, tone=tone, hints=hints)
         tone = done.tone
-        codes.append([float(done.picture[p.middle()].mean()) for p in PATCHES])
-        around.append(float(np.median(done.picture[whole].mean(axis=-1))))
+        codes.append([float((done.picture[p.middle()] @ LUMA).mean()) for p in PATCHES])
+        around.append(float(np.median(done.picture[whole] @ LUMA)))
         skies.append(done.statistics["background_green"] / raw.exposure_s)
         dark.append(hints.dark)
         if pictures and index % max(len(frames) // 12, 1) == 0:
@@ -246,19 +250,27 @@ def black_of(pixels: NDArray[np.uint16]) -> float:
 
 
 def painted(raw: Raw, when: datetime) -> Exposure:
-    """Paint the patches: constant light, its noise with a mean of exactly 0."""
+    """Paint the patches: constant light, its noise with a mean of 0 in each cell and colour."""
     pixels = raw.pixels.copy()
     rng = np.random.default_rng(int(when.timestamp()))
     black = black_of(raw.pixels)
     for patch in PATCHES:
         light = patch.rate_e_s * raw.exposure_s
         noisy = rng.poisson(light, (SIDE + 8, SIDE + 8)) + rng.normal(0.0, 2.0, (SIDE + 8,) * 2)
-        noisy += light - noisy.mean()
+        noisy += light - cell_means(noisy)
         pixels[patch.where(4)] = np.clip(np.round(noisy / raw.egain + black), 0, raw.saturation)
     return Exposure(
         pixels, "RGGB", when, raw.exposure_s, gain=0.0, saturation_adu=raw.saturation,
         egain=raw.egain,
     )  # fmt: skip
+
+
+def cell_means(noisy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each Bayer colour of each cell, at every pixel."""
+    n = noisy.shape[0] // CELL
+    cells = noisy.reshape(n, CELL // 2, 2, n, CELL // 2, 2)
+    means = cells.mean(axis=(1, 4), keepdims=True)
+    return np.broadcast_to(means, cells.shape).reshape(noisy.shape)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,16 @@ FORGET_S = 900.0
 NEAR = 0.5
 """Distance of the sky from the tone, in e-folds, from which the tone hurries after it."""
 
-SLEW = 0.002
-"""Largest change of the tone from frame to frame at night, e-folds: in the picture a quarter of a
-per cent, with what the filters' states and a change of profile add at most half of one."""
+SLEW = 0.0016
+"""Largest change of the tone and of what filters measure from frame to frame at night, as a share.
+
+In the picture it shows as much in what is brighter than the sky, and up to 2.4 times as much in
+what is near the black point; with what a change of profile and moving clouds add, that is less than
+half a per cent.
+"""
+
+FROM_NOTHING = 0.1
+"""Share of a new number that counts as the old one's size where that is smaller still."""
 
 LOST = 2.5
 """Distance, in e-folds, that no cloud and no Moon makes: the tone belongs to another sky."""
@@ -215,7 +222,7 @@ def smooth_state(
     light
         Light that an image value of 1 stands for.
     slew
-        Largest change of a number, as a share of the largest of its list.
+        Largest change of a number, as a share of the largest of its list as it was.
 
     Returns
     -------
@@ -228,9 +235,11 @@ def smooth_state(
         old = (previous or {}).get(key, new)
         if len(old) != len(new):
             old = new
-        # From nothing, a number grows at the pace of what it grows towards.
-        largest = 1.0 if key.startswith("share_") else max(abs(v) for v in [*old, *new, 1e-30])
-        most = slew * largest
+        largest = max(abs(v) for v in [*old, 1e-30])
+        # From nothing, numbers grow at a tenth of the pace of what they grow towards; a sky that
+        # is ten times brighter must not hurry them, or the picture would show it.
+        largest = max(largest, FROM_NOTHING * max(abs(v) for v in [*new, 0.0]))
+        most = slew * (1.0 if key.startswith("share_") else largest)
         kept[key] = [
             o + min(max(share * (n - o), -most), most) for o, n in zip(old, new, strict=True)
         ]
