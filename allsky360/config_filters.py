@@ -290,7 +290,7 @@ class ProfilesSettings(Section):
 
     clear: tuple[str, ...] = Field(
         (
-            "acdnr(amount_luminance=0.65)",
+            "acdnr(amount_luminance=0.75)",
             "stretch(method='ghs', intensity=1, background=0.22)",
             "clarity",
             "sharpen",
@@ -300,7 +300,7 @@ class ProfilesSettings(Section):
     )
     moonlit: tuple[str, ...] = Field(
         (
-            "acdnr(amount_luminance=0.65)",
+            "acdnr(amount_luminance=0.75)",
             "tone_map",
             "stretch(method='ghs', intensity=1, background=0.22)",
             "clarity",
@@ -311,7 +311,7 @@ class ProfilesSettings(Section):
     )
     cloudy: tuple[str, ...] = Field(
         (
-            "acdnr(amount_luminance=0.65)",
+            "acdnr(amount_luminance=0.75)",
             "tone_map",
             "stretch(method='ghs', intensity=1, background=0.24)",
             "clarity(amount=0.6)",

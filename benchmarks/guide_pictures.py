@@ -27,7 +27,7 @@ from benchmarks.looks import simulated
 SIDE = 400
 QUALITY = 80
 GHS = "stretch(method='ghs', intensity=1, background=0.22)"
-QUIET = "acdnr(amount_luminance=0.65)"
+QUIET = "acdnr(amount_luminance=0.75)"
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,27 @@ import pytest
 from allsky360 import arrays
 from allsky360.arrays.luminance import luminance
 from allsky360.arrays.wavelets import atrous, white_noise_sigmas
+from allsky360.config import ProcessingSettings
 from allsky360.imaging.filters.acdnr import acdnr, measure_noise
 from allsky360.imaging.noise import NoiseModel
+from allsky360.imaging.parameters import default_profiles
 from allsky360.model import Site
 from allsky360.simulator.sky import SkySource
 from allsky360.simulator.source import ExposureRequest, SensorDescription
 
 DEVICE = array_api_strict.Device("device1")
 SIGMA = 0.06
+
+
+def used_settings() -> list[dict[str, Any]]:
+    """The keywords of the settings' defaults, and of every profile that has the filter."""
+    found = [ProcessingSettings().filters.acdnr.model_dump()]
+    steps = [step for steps in default_profiles().values() for step in steps]
+    return found + [own for name, own in steps if name == "acdnr" and own not in found]
+
+
+USED = sorted({tuple(sorted(keywords.items())) for keywords in used_settings()})
+"""Each set of keywords once: the marks hold for what is in use, not for one amount."""
 
 
 def away(array: Any) -> Any:
@@ -75,11 +88,13 @@ def aperture(plane: np.ndarray, y: float, x: float, radius: float) -> tuple[floa
     return float(flux), float(2.3548 * np.sqrt(max(0.5 * (cut * r2)[inside].sum() / flux, 0.0)))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("fwhm", [1.6, 2.3, 3.5])
-def test_sky_noise_is_halved_and_stars_are_kept(fwhm: float, channels: int) -> None:
+@pytest.mark.parametrize("used", USED, ids=lambda used: str(dict(used)["amount_luminance"]))
+@pytest.mark.parametrize(("fwhm", "channels"), [(1.6, 3), (2.3, 1), (3.5, 3)])
+def test_sky_noise_is_halved_and_stars_are_kept(
+    fwhm: float, channels: int, used: tuple[tuple[str, Any], ...]
+) -> None:
     clean, noisy, spots = field(fwhm, channels)
-    out = acdnr(noisy)
+    out = acdnr(noisy, **dict(used))
     before, after = luminance(noisy), luminance(out)
     truth = luminance(clean)
     empty = stars_off(truth.shape, spots, 14.0)
@@ -121,8 +136,9 @@ def test_colour_noise_goes_and_star_colours_stay() -> None:
             assert kept[1] == pytest.approx(kept[0], rel=0.02)
 
 
-def test_on_the_simulated_sky() -> None:
-    """A debayered frame of the simulator, against its expectation without noise."""
+@lru_cache
+def simulated_sky() -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """A debayered frame of the simulator without noise and with it, its sky, and its stars."""
     sensor = SensorDescription(width=560, height=400, pixel_um=25.0)
     source = SkySource(Site("La Palma", 28.76, -17.88, 2326.0), sensor, cloud_cover=0.0)
     request = ExposureRequest(datetime(2026, 11, 9, 1, tzinfo=UTC), 10.0)
@@ -135,8 +151,13 @@ def test_on_the_simulated_sky() -> None:
     )
     mask = circle(400, 560, 0.42)
     sky = np.median(truth[mask], axis=0)
-    truth, image = truth / sky, image / sky
-    out = acdnr(image, mask=mask)
+    return truth / sky, image / sky, mask, source.expose(request).truth["stars"]
+
+
+@pytest.mark.parametrize("used", USED, ids=lambda used: str(dict(used)["amount_luminance"]))
+def test_on_the_simulated_sky(used: tuple[tuple[str, Any], ...]) -> None:
+    truth, image, mask, record = simulated_sky()
+    out = acdnr(image, **dict(used), mask=mask)
     clean, before, after = luminance(truth), luminance(image), luminance(out)
     bumps = np.abs(clean - arrays.box_mean(clean, 5))
     near = bumps > 0.05
@@ -145,9 +166,8 @@ def test_on_the_simulated_sky() -> None:
     empty = mask & ~near
     assert empty.sum() > 3000
     assert (after - clean)[empty].std() < 0.5 * (before - clean)[empty].std()
-    record = source.expose(request).truth["stars"]
     sigma = (before - clean)[empty].std()
-    changes = []
+    changes, widths = [], []
     rows, columns = np.mgrid[-3:4, -3:4]
     for x, y in zip(record["x"], record["y"], strict=True):
         at, left = round(y), round(x)
@@ -160,8 +180,11 @@ def test_on_the_simulated_sky() -> None:
         # The sky's sigma**2 is what one unit of light adds to the variance, too.
         if flux > 20.0 * sigma * np.sqrt(inside.sum() + max(flux, 0.0)):
             changes.append(abs(float((after - before)[cut][inside].sum())) / flux)
+            old, new = (aperture(p - around + 1.0, y, x, 3.0)[1] for p in (before, after))
+            widths.append(abs(new / old - 1.0))
     assert len(changes) >= 10
     assert np.quantile(changes, 0.95) <= 0.01
+    assert np.quantile(widths, 0.95) <= 0.03
 
 
 def test_amount_0_is_identity_and_bright_sky_keeps_its_mean() -> None:
