@@ -2,7 +2,9 @@
 
 One *copy* is the time to copy the float32 RGB frame once into an existing buffer, measured before
 every run of a filter: the ratio says how many passes over memory a filter is worth, whatever the
-machine, and whatever else it does. The
+machine, and whatever else it does. Beside it, in brackets, the same by processor time: that of all
+threads, shared out over them, over that of the copy. It is what the clock would show if nobody else
+used the cores, so the two differ on a busy machine; marks are judged by the clock. The
 references (OpenCV, scikit-image, scipy, colour-demosaicing) run in the same process on the same
 pixels; those that are not installed are left out and named. ``--backend cupy`` times the GPU.
 
@@ -16,7 +18,7 @@ import json
 import platform
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from allsky360.arrays import Array, to_device
+from allsky360.arrays.bands import threads
 from allsky360.config import Settings
 from allsky360.imaging.filters.filter import Conditions
 from allsky360.imaging.filters.registry import FILTERS
@@ -34,7 +37,7 @@ from allsky360.imaging.pipeline import develop
 from allsky360.model import Bracket
 from benchmarks import references
 from benchmarks.scenes import bracket_of, linear_of
-from benchmarks.timing import best, best_beside, device_name
+from benchmarks.timing import Times, best, best_beside, best_times, device_name
 
 PREDECESSOR_S = {
     "acdnr": 20.1,
@@ -61,6 +64,7 @@ class Row:
     name: str
     ms: float
     copies: float
+    own_copies: float | None
     gigabytes_s: float
     predecessor: float | None
     reference: str
@@ -68,18 +72,33 @@ class Row:
     good: bool | None
 
 
-def measure(name: str, seconds: float, copy_s: float, frame_bytes: int) -> Row:
+def own(times: Times, copy: Times, backend: str) -> float | None:
+    """Copies by processor time; none on a GPU."""
+    if backend != "numpy":
+        return None
+    return times.processor_s / threads() / copy.processor_s
+
+
+def measure(
+    name: str, seconds: float, copy_s: float, frame_bytes: int, own_copies: float | None = None
+) -> Row:
     """Judge one time: at most 6 copies, or ten times faster than the predecessor in copies."""
     copies = seconds / copy_s
     old = PREDECESSOR_S.get(name)
     times = old / PREDECESSOR_COPY_S / copies if old else None
     good = copies <= MARK_COPIES or (times is not None and times >= 10.0)
     rate = 2 * frame_bytes / seconds / 1e9
-    return Row(name, 1000 * seconds, copies, rate, times, "", None, good)
+    return Row(name, 1000 * seconds, copies, own_copies, rate, times, "", None, good)
 
 
-def filter_rows(linear: Array, copy: Callable[[], object], runs: int, backend: str) -> list[Row]:
-    """Time every registered filter with its default settings on one frame."""
+def filter_rows(
+    linear: Array,
+    copy: Callable[[], object],
+    runs: int,
+    backend: str,
+    names: Sequence[str] = tuple(sorted(FILTERS)),
+) -> list[Row]:
+    """Time filters with their default settings on one frame."""
     display = stretch(linear)
     given: dict[str, Any] = {
         "mask": None,
@@ -87,7 +106,7 @@ def filter_rows(linear: Array, copy: Callable[[], object], runs: int, backend: s
         "conditions": Conditions(0.0, 0.03, 20.0, 256.0),
     }
     rows = []
-    for name in sorted(FILTERS):
+    for name in names:
         chosen = FILTERS[name]
         keywords = EXAMPLES.get(name) or getattr(Settings().processing.filters, name).model_dump()
         image = linear if chosen.domain == "linear" else display
@@ -99,8 +118,9 @@ def filter_rows(linear: Array, copy: Callable[[], object], runs: int, backend: s
                 needs["state"] = chosen.measure(image, **own, **needs)
             return chosen.run(image, **keywords, **needs)
 
-        seconds, copy_s = best_beside(run, copy, runs, backend)
-        row = measure(name, seconds, copy_s, image.nbytes)
+        times, copied = best_beside(run, copy, runs, backend)
+        share = own(times, copied, backend)
+        row = measure(name, times.wall_s, copied.wall_s, image.nbytes, share)
         reference = references.FILTERS.get(name) if backend == "numpy" else None
         if reference is not None:
             label, make = reference
@@ -123,7 +143,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 
 
 def chain_rows(
-    size: tuple[int, int], copy_s: float, runs: int, backend: Any
+    size: tuple[int, int], copied: Times, runs: int, backend: Any
 ) -> tuple[list[Row], dict[str, dict[str, float]]]:
     """Time the default night chain, mosaic in memory to 8-bit picture in memory.
 
@@ -137,6 +157,7 @@ def chain_rows(
         Settings(camera={"black_level_adu": 500.0})  # type: ignore[arg-type]
     )
     rows: list[Row] = []
+    copy_s = copied.wall_s
     shown: dict[str, dict[str, float]] = {}
     for count in (1, 5):
         bracket: Bracket = bracket_of(size, count)
@@ -147,11 +168,12 @@ def chain_rows(
             for step in developed.steps:
                 steps.setdefault(step.name, []).append(step.seconds)
 
-        seconds = best(run, runs, backend)
+        times = best_times(run, runs, backend)
+        seconds, share = times.wall_s, own(times, copied, backend)
         copies = seconds / copy_s
         name = f"chain, {count} exposure{'s' if count > 1 else ''}"
         good = copies <= CHAIN_MARK_COPIES if count == 5 else None
-        rows.append(Row(name, 1000 * seconds, copies, 0.0, None, "", None, good))
+        rows.append(Row(name, 1000 * seconds, copies, share, 0.0, None, "", None, good))
         print(line(rows[-1]), flush=True)
         shown[name] = {step: 1000 * min(times) for step, times in steps.items()}
         for step, ms in shown[name].items():
@@ -166,6 +188,7 @@ def chain_rows(
 def line(row: Row) -> str:
     """One row as text."""
     text = f"{row.name:<22}{row.ms:9.1f} ms{row.copies:8.1f} copies"
+    text += f" ({row.own_copies:.1f})" if row.own_copies is not None else ""
     if row.predecessor:
         text += f"  predecessor x{row.predecessor:.0f}"
     if row.ratio is not None:
@@ -185,6 +208,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--backend", choices=["numpy", "cupy"], default="numpy")
     parser.add_argument("--chain-only", action="store_true")
+    parser.add_argument("--only", choices=sorted(FILTERS), nargs="+", help="these, no chain")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     width, height = (int(n) for n in options.size.split("x"))
@@ -194,15 +218,21 @@ def main() -> int:
     def copy() -> None:
         target[...] = frame
 
-    copy_s = best(copy, 9, options.backend)
+    copied = best_times(copy, 9, options.backend)
+    copy_s = copied.wall_s
     where = device_name(options.backend)
     print(f"{width}x{height}, {where}: one copy = {1000 * copy_s:.2f} ms")
-    rows, steps = chain_rows((width, height), copy_s, options.runs, options.backend)
-    chain_peak = peak_gib()
-    print(f"peak memory of the process, interpreter and libraries included: {chain_peak:.2f} GiB")
+    rows: list[Row] = []
+    steps: dict[str, dict[str, float]] = {}
+    chain_peak = float("nan")
+    if not options.only:
+        rows, steps = chain_rows((width, height), copied, options.runs, options.backend)
+        chain_peak = peak_gib()
+        print(f"peak memory, interpreter and libraries included: {chain_peak:.2f} GiB")
     if not options.chain_only:
         linear = to_device(linear_of(height, width), options.backend)
-        rows += filter_rows(linear, copy, options.runs, options.backend)
+        names = options.only or sorted(FILTERS)
+        rows += filter_rows(linear, copy, options.runs, options.backend, names)
         for name in references.MISSING:
             print(f"not installed, so not compared: {name}")
     if options.json:

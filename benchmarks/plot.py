@@ -60,8 +60,8 @@ def section(record: Record) -> str:
         f"{record['peak_gib']:.2f} GiB. Python {record['python']}, NumPy {record['numpy']}, "
         f"{record['machine']}.",
         "",
-        "| | ms | copies | GB/s | predecessor | compared with | |",
-        "|---|---:|---:|---:|---:|---|---|",
+        "| | ms | copies | by processor time | GB/s | predecessor | compared with | |",
+        "|---|---:|---:|---:|---:|---:|---|---|",
     ]
     lines += [row_text(row) for row in record["rows"]]
     for name, steps in record.get("steps_ms", {}).items():
@@ -77,7 +77,10 @@ def row_text(row: Record) -> str:
     old = f"{row['predecessor']:.0f}×" if row["predecessor"] else ""
     versus = f"{row['reference']}: {row['ratio']:.1f}×" if row["ratio"] is not None else ""
     verdict = {True: "kept", False: "**missed**", None: ""}[row["good"]]
-    cells = [row["name"], f"{row['ms']:.1f}", f"{row['copies']:.1f}", rate, old, versus, verdict]
+    own = row.get("own_copies")
+    work = "" if own is None else f"{own:.1f}"
+    ms, copies = f"{row['ms']:.1f}", f"{row['copies']:.1f}"
+    cells = [row["name"], ms, copies, work, rate, old, versus, verdict]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -159,10 +162,11 @@ def main() -> int:
     """Measure where asked, and write page and drawing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", action="store_true", help="measure first; some minutes")
+    parser.add_argument("--size", choices=SIZES, action="append", help="measure this size only")
     options = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
     if options.run:
-        for size in SIZES:
+        for size in options.size or SIZES:
             measure(size)
     found = records()
     if not found:

@@ -4,34 +4,60 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 
-def best(
+@dataclass(frozen=True)
+class Times:
+    """Shortest of several runs.
+
+    Attributes
+    ----------
+    wall_s
+        By the clock: longer where other processes want the same cores.
+    processor_s
+        Of all threads together: what other processes take is not in it.
+    """
+
+    wall_s: float
+    processor_s: float
+
+
+def best_times(
     action: Callable[[], object], runs: int, backend: str = "numpy", *, warm: bool = True
-) -> float:
-    """Shortest of several runs in seconds, after one that compiles and warms up."""
+) -> Times:
+    """Shortest of several runs, after one that compiles and warms up."""
     if warm:
         action()
     wait(backend)
-    seconds = []
+    wall, processor = [], []
     for _ in range(max(runs, 1)):
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), time.process_time()
         action()
         wait(backend)
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds)
+        wall.append(time.perf_counter() - begin)
+        processor.append(time.process_time() - used)
+    return Times(min(wall), min(processor))
+
+
+def best(action: Callable[[], object], runs: int, backend: str = "numpy") -> float:
+    """Shortest of several runs by the clock, seconds."""
+    return best_times(action, runs, backend).wall_s
 
 
 def best_beside(
     action: Callable[[], object], beside: Callable[[], object], runs: int, backend: str = "numpy"
-) -> tuple[float, float]:
-    """Shortest run of each of two actions by turns, so that both see the same machine; seconds."""
+) -> tuple[Times, Times]:
+    """Shortest run of each of two actions by turns, so that both see the same machine."""
     action()
-    times = [
-        (best(beside, 0, backend, warm=False), best(action, 0, backend, warm=False))
-        for _ in range(runs)
+    turns = [
+        [best_times(one, 0, backend, warm=False) for one in (action, beside)] for _ in range(runs)
     ]
-    return min(t for _, t in times), min(t for t, _ in times)
+    first, second = (
+        Times(min(t.wall_s for t in times), min(t.processor_s for t in times))
+        for times in zip(*turns, strict=True)
+    )
+    return first, second
 
 
 def wait(backend: str) -> None:
