@@ -17,7 +17,7 @@ from allsky360.imaging.pipeline import Developed, develop
 from allsky360.model import Bracket, Exposure
 
 WHEN = datetime(2026, 1, 1, 2, 3, 4, tzinfo=UTC)
-H, W = 200, 260
+H, W = 120, 160
 DEVICE = array_api_strict.Device("device1")
 
 
@@ -26,12 +26,12 @@ def sky(channels: int) -> np.ndarray:
     rng = np.random.default_rng(4)
     rows, columns = np.mgrid[:H, :W]
     light = 4000.0 * (np.hypot(rows - H / 2, columns - W / 2) < 0.48 * H)
-    for _ in range(40):
+    for _ in range(15):
         y, x = rng.integers(8, H - 8), rng.integers(8, W - 8)
         light += 10.0 ** rng.uniform(3, 5) * np.exp(
             -0.5 * ((rows - y) ** 2 + (columns - x) ** 2) / 0.9**2
         )
-    light += 3e6 * np.exp(-0.5 * ((rows - 90) ** 2 + (columns - 150) ** 2) / 4.0**2)
+    light += 3e6 * np.exp(-0.5 * ((rows - 54) ** 2 + (columns - 92) ** 2) / 4.0**2)
     return light if channels == 1 else light[..., None] * np.array([0.7, 1.0, 0.6])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ BLACK, FULL, EGAIN = 500.0, 60_000.0, 0.8
 PARAMETERS = ChainParameters(black_level_adu=BLACK)
 
 
+@lru_cache
 def light_of(
     *, sky: float = 3000.0, tint: tuple[float, float, float] = (0.6, 1.0, 0.7), moon: float = 0.0
 ) -> np.ndarray:
@@ -65,6 +67,7 @@ def shoot(light: np.ndarray, exposure_s: float, seed: int = 0, **more: Any) -> E
     return Exposure(adu, "RGGB", WHEN, exposure_s, saturation_adu=FULL, camera="Test", **more)
 
 
+@lru_cache
 def night(**more: Any) -> Developed:
     return develop(Bracket((shoot(light_of(**more), 10.0),)), PARAMETERS)
 
@@ -336,6 +339,17 @@ def test_states_are_kept_per_unit_of_light() -> None:
     moved = smooth_state({"sky": [2.0], "share_x": [1.0]}, first, 0.5, 10.0)
     assert moved == {"sky": [15.0], "share_x": [0.75]}
     assert smooth_state({"sky": [1.0, 2.0]}, first, 0.1, 1.0) == {"sky": [1.0, 2.0]}
+
+
+def test_a_brighter_sky_does_not_hurry_a_state() -> None:
+    old = {"sky": [1.0], "coefficients": [2.0, -0.5, 0.0]}
+    new = {"sky": [8.0], "coefficients": [4.0, 0.5, 1.0]}
+    moved = smooth_state(new, old, 0.5, 1.0, slew=SLEW)
+    assert moved["sky"] == pytest.approx([1.0 + SLEW])
+    assert moved["coefficients"] == pytest.approx([2.0 + 2 * SLEW, -0.5 + 2 * SLEW, 2 * SLEW])
+    # From nothing it does get there.
+    begun = smooth_state({"sky": [8.0]}, {"sky": [0.0]}, 0.5, 1.0, slew=SLEW)
+    assert 0.0 < begun["sky"][0] <= 8.0 * SLEW
 
 
 def test_jpeg_says_when_and_where() -> None:

@@ -93,11 +93,10 @@ def out_shape(name: str, shape: tuple[int, int], channels: int) -> tuple[int, ..
     return (shape[0] - 6, 90, channels) if name == "crop" else (*shape, channels)
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("channels", "masked"), [(3, False), (3, True), (1, True)])
 @pytest.mark.parametrize("name", NAMES)
 def test_host_and_second_device_agree(name: str, channels: int, masked: bool) -> None:
-    chosen, shape = FILTERS[name], (121, 170)
+    chosen, shape = FILTERS[name], (97, 122)
     image = picture(chosen, shape, channels)
     before = image.copy()
     mask = circle(*shape) if masked else None
@@ -160,11 +159,14 @@ def test_what_lies_outside_the_mask_changes_nothing_inside(name: str) -> None:
 def test_tiny_frames(name: str, channels: int, shape: tuple[int, int]) -> None:
     chosen = FILTERS[name]
     settings = keywords(name) | ({"left": 0, "top": 0, "width": 0} if name == "crop" else {})
-    for level in (0.0, 1.0, None):
-        image = picture(chosen, shape, channels)
-        if level is not None:
-            image = np.full_like(image, level)
-        for mask in (None, np.zeros(shape, bool), np.ones(shape, bool)):
+    noisy = picture(chosen, shape, channels)
+    nowhere, everywhere = np.zeros(shape, bool), np.ones(shape, bool)
+    for image, masks in (
+        (noisy, (None, nowhere, everywhere)),
+        (np.zeros_like(noisy), (None,)),
+        (np.ones_like(noisy), (everywhere,)),
+    ):
+        for mask in masks:
             out = chosen.run(image, **settings, **given(chosen, mask))
             assert out.shape == image.shape
             assert np.isfinite(out).all()
@@ -173,7 +175,7 @@ def test_tiny_frames(name: str, channels: int, shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_views_of_larger_arrays(name: str) -> None:
     chosen = FILTERS[name]
-    whole = picture(chosen, (140, 180), 3)
+    whole = picture(chosen, (100, 130), 3)
     for view in (whole[::-1, ::-1], whole[::2, ::-2], np.asfortranarray(whole)):
         ours = chosen.run(view, **keywords(name), **given(chosen))
         theirs = chosen.run(np.ascontiguousarray(view), **keywords(name), **given(chosen))
