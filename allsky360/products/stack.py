@@ -27,6 +27,9 @@ from allsky360.sky.night import night_times
 
 SKY_CODE = 0.11
 """Level of the sky's background in the picture, of 1."""
+FADE = (0.04, 0.2)
+"""Shares of the frames, between which a pixel fades in: near the horizon few frames show it, and
+where one of them ends the mean jumps."""
 LIGHT = {
     "picture": "pictures, decoded from sRGB: linear as far as their tone curve is straight",
     "linear": "the archive's reduced linear frames, divided by their exposure",
@@ -215,10 +218,13 @@ def developed(
     noise = float(max(4 * 1.4826 * np.median(np.abs(rest - np.median(rest))), 1e-6))
     top = float(max(np.percentile(rest, 99.95), 20 * noise))
     out = np.empty(light.shape, np.uint8)
+    most = max(int(count.max()), 1)
     for row in range(0, len(light), 64):  # in pieces: a night's products share the memory
         part = slice(row, row + 64)
         bent = np.arcsinh((light[part] - sky[part]) / noise) / np.arcsinh(top / noise)
-        codes = 255.0 * (SKY_CODE + (1.0 - SKY_CODE) * bent)
+        share = np.clip((count[part] / most - FADE[0]) / (FADE[1] - FADE[0]), 0.0, 1.0)
+        share *= share * (3.0 - 2.0 * share)
+        codes = 255.0 * share * (SKY_CODE + (1.0 - SKY_CODE) * bent)
         out[part] = np.where(seen[part][..., None], np.clip(codes, 0, 255), 0).astype(np.uint8)
     return out, noise, top
 

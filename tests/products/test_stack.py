@@ -16,7 +16,7 @@ from allsky360.products.derotate import Derotation
 from allsky360.products.frame import ProductFrame
 from allsky360.products.grower import NightContext
 from allsky360.products.light import light_of_codes
-from allsky360.products.stack import Stack, reference_of
+from allsky360.products.stack import Stack, developed, reference_of
 from allsky360.sky.catalogue import apparent_altaz, load_catalogue
 from allsky360.sky.lens import fisheye
 from tests.products.nights import CAMERA, EVENING, NIGHT, SITE
@@ -158,6 +158,19 @@ def test_what_cannot_be_stacked_says_why(context: NightContext) -> None:
     near = stack(context, hours=1.0)
     near.reference = good.middle
     assert near.add(far) == "it is too far from the reference"
+
+
+def test_what_few_frames_show_fades_out_without_an_edge() -> None:
+    light = np.full((160, 1600, 3), 0.02, np.float32)
+    light += np.random.default_rng(1).normal(0, 1e-3, light.shape).astype(np.float32)
+    count = np.broadcast_to(np.arange(160, dtype=np.uint16)[:, None, None], light.shape).copy()
+    picture, _, _ = developed(light, count)
+    rows = picture.mean(axis=(1, 2))
+    assert rows[:6].max() == 0
+    assert np.abs(np.diff(rows)).max() < 4
+    assert rows[40:].min() > 0.8 * rows.max()
+    one, _, _ = developed(light, np.ones_like(count))  # of one frame nothing fades
+    assert one.mean(axis=(1, 2)).min() > 0.8 * one.mean(axis=(1, 2)).max()
 
 
 def test_the_reference_is_the_middle_of_the_darkness() -> None:
