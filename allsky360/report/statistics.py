@@ -12,7 +12,8 @@ def statistics(facts: NightFacts) -> dict[str, str]:
     found: dict[str, str] = {"frames": str(facts.raw)}
     if facts.processed != facts.raw:
         found["of these processed"] = str(facts.processed)
-    found["exposing"] = f"{facts.column('open_s').sum() / 3600:.1f} h"
+    open_s = float(facts.column("open_s").sum())
+    found["exposing"] = f"{open_s / 3600:.1f} h" if open_s >= 3600 else f"{open_s / 60:.0f} min"
     found["dark, Moon down"] = f"{facts.times.dark_h:.1f} h"
     clear = clear_share(facts)
     if clear is not None:
