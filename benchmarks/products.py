@@ -207,7 +207,7 @@ def _judge(root: Path, lens: LensModel, middle: datetime, frames: int) -> None:
     row("altitude", "stars", "stack: median, worst px", "stack FWHM / single's")
     row(*["---"] * 4)
     for ring in (20, 45, 70):
-        near = seen & bright & (np.abs(altitude - ring) < 6) & _lonely(x, y, 9)
+        near = _lonely(x, y, stars.v_mag, seen & bright & (np.abs(altitude - ring) < 6), 9)
         found = _compare(stacked, x[near], y[near])
         before = _compare(alone, sx[near], sy[near])
         good = np.isfinite(found[:, 0]) & np.isfinite(before[:, 0])
@@ -225,17 +225,32 @@ def _judge(root: Path, lens: LensModel, middle: datetime, frames: int) -> None:
     row("altitude", "stars", "panorama: median, worst px")
     row(*["---"] * 3)
     for ring in (20, 45, 70):
-        near = np.isfinite(px) & bright & (np.abs(altitude - ring) < 6) & _lonely(px, py, 12)
+        near = _lonely(
+            px, py, stars.v_mag, np.isfinite(px) & bright & (np.abs(altitude - ring) < 6), 12
+        )
         stretch = np.cos(np.radians(altitude[near]))  # a strip is wider than the sky up there
-        found = _compare(strip, px[near], py[near], stretch)
+        found = _compare(strip, px[near], py[near], stretch, least_snr=6.0, most=1.0)
         errors = found[np.isfinite(found[:, 0]), 0]
         row(f"{ring}°", len(errors), f"{np.median(errors):.3f}, {np.max(errors):.3f}")
 
 
-def _lonely(x: NDArray[np.float64], y: NDArray[np.float64], apart: float) -> NDArray[np.bool_]:
-    gap = np.hypot(x[:, None] - x, y[:, None] - y)
-    np.fill_diagonal(gap, 1e9)
-    return np.asarray(np.nan_to_num(gap, nan=1e9).min(axis=1) > apart)
+FAINTER_MAG = 3.5
+"""A neighbour that much fainter moves a centroid by less than 0.15 px, wherever it stands."""
+
+
+def _lonely(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    v_mag: NDArray[np.float64],
+    which: NDArray[np.bool_],
+    apart: float,
+) -> NDArray[np.bool_]:
+    """Return ``which`` without stars that have one nearer than ``apart`` that tells."""
+    alone = np.zeros(len(x), bool)
+    for k in np.flatnonzero(which):
+        near = np.hypot(x - x[k], y - y[k]) < apart
+        alone[k] = np.count_nonzero(near & (v_mag < v_mag[k] + FAINTER_MAG)) == 1
+    return alone
 
 
 def _compare(
@@ -243,8 +258,15 @@ def _compare(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     stretch: NDArray[np.float64] | None = None,
+    *,
+    least_snr: float = 12.0,
+    most: float = 0.8,
 ) -> NDArray[np.float64]:
-    """Return error and FWHM of stars, ``(N, 2)``; NaN where one is too faint or saturated."""
+    """Return error and FWHM of stars, ``(N, 2)``; NaN where one is too faint or too bright.
+
+    ``most``: peak, as a share of the image's maximum; in a picture bright stars are cut off, which
+    widens them and does not move them.
+    """
     from tests.products.sky_pictures import centroid
 
     out = np.full((len(x), 2), np.nan)
@@ -256,7 +278,7 @@ def _compare(
         rim = np.concatenate([patch[0], patch[-1], patch[:, 0], patch[:, -1]])
         peak = patch[5:12, 5:12].max()
         noise = 1.4826 * np.median(np.abs(rim - np.median(rim))) + 1e-6
-        if peak - np.median(rim) < 12 * noise or peak > 0.8 * image.max():
+        if peak - np.median(rim) < least_snr * noise or peak > most * image.max():
             continue
         mx, my, width = centroid(image, float(at_x), float(at_y))
         across = 1.0 if stretch is None else stretch[k]
