@@ -60,6 +60,8 @@ def _with_generic(image: Array, old: Array, new: Array, limit: float) -> Array:
 
 
 def _luminance_cpu(image: Floats) -> Floats:
+    # One memory order, so that one loop is compiled; likewise below.
+    image = np.ascontiguousarray(image)
     out = np.empty(image.shape[:2], np.float32)
     in_bands(_luminance, image.shape[0], image, out, *(np.float32(k) for k in LUMA))
     return out
@@ -75,6 +77,7 @@ def _luminance(y0: int, y1: int, image: Floats, out: Floats, r: float, g: float,
 
 
 def _with_cpu(image: Floats, old: Floats, new: Floats, limit: float) -> Floats:
+    image, old, new = (np.ascontiguousarray(a) for a in (image, old, new))
     out = np.empty_like(image)
     in_bands(_with, image.shape[0], image, old, new, np.float32(limit), out)
     return out

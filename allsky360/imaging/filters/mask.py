@@ -168,6 +168,8 @@ def _from_file(file: str, stamp: int, soft_px: float) -> Floats:
 
 def _blend(image: Array, alpha: Floats, colour: Floats) -> Array:
     if isinstance(image, np.ndarray):
+        # One memory order, so that one loop is compiled.
+        image = np.ascontiguousarray(image)
         out = np.empty_like(image)
         in_bands(_blend_rows, image.shape[0], image, alpha, colour, out)
         return out
@@ -204,6 +206,7 @@ def _cover_generic(
 def _cover_cpu(
     image: Floats, circle: tuple[float, float, float], soft: float, colour: Floats
 ) -> Floats:
+    image = np.ascontiguousarray(image)
     out = np.empty_like(image)
     numbers = np.asarray([*circle, soft], np.float64)
     in_bands(_cover_rows, image.shape[0], image, numbers, colour, out)
