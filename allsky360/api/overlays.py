@@ -63,9 +63,9 @@ BurnQuery = Annotated[
     Query(
         max_length=300,
         description="Draw these overlay layers into the picture (as `layers` of overlay.svg); "
-        "`default` takes those of the settings.",
+        "`default` takes those of the settings; empty: none.",
         examples=["constellation_lines,star_names"],
-        json_schema_extra={"pattern": f"^(?:default|(?:{_ANY})(?:,(?:{_ANY}))*)$"},
+        json_schema_extra={"pattern": f"^(?:default|(?:{_ANY})(?:,(?:{_ANY}))*)?$"},
     ),
     AfterValidator(lambda text: text if text in (None, "default") else _known_layers(text)),
 ]

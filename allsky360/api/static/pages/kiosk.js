@@ -48,6 +48,7 @@ function tick() {
 }
 
 $("main").append(h("div", { class: "kiosk" }, stage, h("div", { class: "kiosk-side" }, time, age, safety, numbers, words)));
+words.textContent = "Asking for the newest picture …";
 tick();
 await refresh();
 document.body.dataset.ready = "yes";

@@ -17,7 +17,7 @@ const cover = h("div", {});
 const caption = h("p", { class: "small muted numeric", id: "caption" });
 const strip = h("div", { class: "strip", id: "strip", role: "list", "aria-label": "Last frames" });
 const count = h("p", { class: "countdown", id: "countdown" }, "–");
-const countBar = h("div", { class: "bar", "aria-hidden": "true" }, h("span", {}));
+const countBar = h("div", { class: "bar", "aria-hidden": "true" }, h("span", { style: { width: "0" } }));
 const countWords = h("p", { class: "small muted" });
 const safety = h("div", { id: "safety" }, h("p", { class: "muted", text: "…" }));
 const sky = h("div", { id: "sky" }), numbers = h("div", { id: "numbers" });
