@@ -32,9 +32,10 @@ async function load(id) {
     const rows = skyFacts(frame);
     sky.replaceChildren(rows.length ? facts(rows) : h("p", { class: "muted", text: frame.processed ? "This frame was not measured." : "Measured when it is processed." }));
     showOrigin();
-    cover.replaceChildren();
-    if (frame.processed) await picture.show(frame);
-    else cover.replaceChildren(message("empty", "Not processed yet", "The raw exposures are stored; the picture follows when it is processed."));
+    if (frame.processed) {
+      await picture.show(frame);
+      cover.replaceChildren();
+    } else cover.replaceChildren(message("empty", "Not processed yet", "The raw exposures are stored; the picture follows when it is processed."));
     showStrip();
   } catch (error) {
     cover.replaceChildren(failed(error, () => load(id)));

@@ -25,8 +25,14 @@ let view = { ...START.window }, shown = null;
 const buttons = [["window", "Look around"], ["planet", "Little planet"], ["strip", "Whole horizon"]].map(([kind, text]) =>
   h("button", { type: "button", class: "chip", "data-kind": kind, "aria-pressed": String(kind === view.kind), onclick: () => choose(kind) }, text));
 
+// The window begins with the horizon at its lower edge, however tall it is.
+function start(kind) {
+  const edge_deg = (Math.atan(box.clientHeight / Math.max(1, box.clientWidth)) * 180) / Math.PI;
+  return { ...START[kind], ...(kind === "window" ? { altitude_deg: Math.min(60, Math.max(20, edge_deg - 1)) } : {}) };
+}
+
 function choose(kind) {
-  view = { ...START[kind] };
+  view = start(kind);
   for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.kind === kind));
   box.dataset.kind = kind;
   draw();
@@ -118,6 +124,7 @@ async function refresh() {
     const image = new Image();
     image.src = `${frame.links.picture}&width=${Math.min(4096, Math.max(1280, found.width))}`;
     await image.decode();
+    if (!shown) view = start(view.kind);
     shown = frame;
     say(null);
     sphere.setPicture(image, new Lens(found.lens));
