@@ -183,8 +183,10 @@ def _twilight(
             end = min(y + 7, top + rows)
             canvas.line(x + 1, y, x + 1, end, SHADOW, 1)  # seen on a bright sky too
             canvas.line(x, y, x, end, MARK, 1)
+        wide = width_px(label, size, False) + 0.6 * size
+        x = min(x, left + len(instants) - wide)  # the last one stays on the picture
         level = next((k for k, end in enumerate(ends) if x >= end), len(ends))
-        ends[level : level + 1] = [x + width_px(label, size, False) + 0.6 * size]
+        ends[level : level + 1] = [x + wide]
         y = top + rows - 6 - round(1.2 * size * level)
         canvas.text(x + 5, y + 1, label, size, anchor="ls", colour=SHADOW)
         canvas.text(x + 4, y, label, size, anchor="ls", colour=MARK)
