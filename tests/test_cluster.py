@@ -167,3 +167,26 @@ def test_a_memory_limit_that_is_none_is_one_clear_error(settings: Settings) -> N
     with pytest.raises(ClusterError, match="did not start") as caught:
         make_cluster(dask, preload=())
     assert "memory_limit" in caught.value.mend
+
+
+def lose_the_context(folder: str) -> int:
+    """Do as a frame does whose GPU's context is lost."""
+    import tempfile
+
+    from allsky360.processing.gpu_fallback import restart_worker
+
+    tempfile.tempdir = folder
+    restart_worker("cudaErrorIllegalAddress")
+    return os.getpid()
+
+
+def test_a_worker_that_lost_its_gpu_hands_its_frame_back_and_comes_again(
+    resident: Settings, tmp_path: Path
+) -> None:
+    with connect(resident) as client:
+        first = client.submit(lose_the_context, str(tmp_path), pure=False).result(timeout=60)
+        deadline = time.monotonic() + 90
+        while (now := client.submit(os.getpid, pure=False).result(timeout=90)) == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    assert now != first

@@ -24,7 +24,7 @@ import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.arrays import generic
+from allsky360.arrays import generic, gpu_faults
 
 Array = Any
 """An array of NumPy, CuPy or any other array-API library."""
@@ -38,7 +38,9 @@ def namespace(*arrays: Array) -> Any:
 
 
 def cuda_available() -> bool:
-    """Whether CuPy is installed and sees a CUDA device. Never raises."""
+    """Whether CuPy is installed and sees a CUDA device that still works here. Never raises."""
+    if gpu_faults.lost():
+        return False
     try:
         import cupy
     except ImportError:

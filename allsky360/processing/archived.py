@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 from allsky360.config import Settings
 from allsky360.config_overrides import with_overrides
 from allsky360.errors import AllskyError
+from allsky360.processing.gpu_fallback import with_fallback
 from allsky360.processing.previous import previous
 from allsky360.processing.stages import (
+    FramePackage,
     begin_frame,
     measure_begun,
     package_of,
     picture_measured,
     store_package,
+    with_warnings,
 )
 
 if TYPE_CHECKING:
@@ -50,10 +53,15 @@ def process_archived_frame(root: Path, ref: FrameRef, settings: Settings) -> dic
     archive = Archive(root)
     version, settings = current_version_of(root, ref.camera, ref.night, settings)
     before = previous(archive, ref)
-    begun = begin_frame(root, ref, settings)
-    measured = measure_begun(begun, before.memory, settings)
-    pictured = picture_measured(measured, before.tone, before.memory, settings)
-    return store_package(package_of(pictured, settings), root, version)
+
+    def make(allowed: Settings) -> FramePackage:
+        begun = begin_frame(root, ref, allowed)
+        measured = measure_begun(begun, before.memory, settings)
+        pictured = picture_measured(measured, before.tone, before.memory, settings)
+        return package_of(pictured, settings)
+
+    package, told = with_fallback(make, settings, root, ref.camera)
+    return store_package(with_warnings(package, told), root, version)
 
 
 def current_version_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from allsky360.arrays import Array
+from allsky360.arrays.gpu_faults import gpu_fault
 from allsky360.config import Settings
 from allsky360.errors import AllskyError
 from allsky360.imaging.display import render_picture
@@ -29,12 +31,16 @@ from allsky360.processing.chain import (
     sky_hints,
     with_overlay,
 )
+from allsky360.processing.gpu_fallback import free_memory
 from allsky360.processing.previous import Before
 from allsky360.processing.records import plain, provenance_of, sky_record
 from allsky360.processing.step_pictures import shown
 
 if TYPE_CHECKING:
     from allsky360.sky.lens_file import LensFile
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -196,7 +202,21 @@ class _FileRun:
         self.report(failure)
 
     def develop(self, group: Sequence[tuple[Path, int | None, Exposure]]) -> None:
-        """Develop one bracket; an error in it fails its files only."""
+        """Develop one bracket; an error in it fails its files only, one of the GPU none."""
+        names = set(self._names)
+        try:
+            self._develop(group)
+            return
+        except Exception as error:
+            fault = gpu_fault(error)
+            if fault is None or self.backend == "numpy":
+                raise
+            logger.error("%s: %s; the CPU goes on", fault.kind, fault.words)
+        self.backend, self._names = "numpy", names
+        free_memory()
+        self._develop(group)
+
+    def _develop(self, group: Sequence[tuple[Path, int | None, Exposure]]) -> None:
         begin = time.perf_counter()
         sources = tuple(str(p) if n is None else f"{p}[{n}]" for p, n, _ in group)
         name = self._name(group[0][0], group[0][1])

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,6 +229,15 @@ def package_of(pictured: Pictured, settings: Settings) -> FramePackage:
         seconds=pictured.seconds + time.perf_counter() - start,
         steps=pictured.steps,
     )
+
+
+def with_warnings(package: FramePackage, warnings: Sequence[str]) -> FramePackage:
+    """Add warnings to what the archive keeps of a frame."""
+    if not warnings:
+        return package
+    every = [*package.warnings, *warnings]
+    provenance = {**package.provenance, "warnings": every}
+    return replace(package, warnings=tuple(every), provenance=provenance)
 
 
 def store_package(package: FramePackage, root: Path, version: str) -> dict[str, Any]:

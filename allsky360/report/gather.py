@@ -260,7 +260,12 @@ def why(
     if not getattr(e, period).enabled:
         return f"no capture by {period}" if period != "twilight" else "no capture in twilight"
     margin = timedelta(minutes=2)
-    inside = Counter(f.name for f in faults if begins - margin <= f.time <= ends + margin)
+    inside = Counter(
+        f.name
+        for f in faults
+        # a GPU's faults cost no frame: the CPU makes it
+        if begins - margin <= f.time <= ends + margin and not f.name.startswith("gpu-")
+    )
     if inside:
         name, count = inside.most_common(1)[0]
         last = next(f for f in reversed(faults) if f.name == name and f.time <= ends + margin)

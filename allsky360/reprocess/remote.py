@@ -8,13 +8,14 @@ is begun again on another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from allsky360.archive import FrameRef
 from allsky360.config import Settings
 from allsky360.imaging.tone import Tone
+from allsky360.processing.gpu_fallback import with_fallback
 from allsky360.processing.previous import memory_from_json
 from allsky360.processing.records import plain
 from allsky360.processing.stages import (
@@ -54,10 +55,19 @@ class Workpiece:
 
 
 def begin(recipe: Recipe, ref: FrameRef) -> Workpiece:
-    """Read, merge and look."""
+    """Read, merge and look; on the CPU where the GPU fails."""
+
+    def act(settings: Settings) -> Begun:
+        return _begun(replace(recipe, settings=settings), ref)
+
+    begun, told = with_fallback(act, recipe.settings, recipe.root, ref.camera)
+    begun.log.warnings.extend(told)
+    return Workpiece(begun)
+
+
+def _begun(recipe: Recipe, ref: FrameRef) -> Begun:
     if not recipe.from_objects:
-        begun = begin_frame(recipe.root, ref, recipe.settings, lens_upto=recipe.lens_upto)
-        return Workpiece(begun)
+        return begin_frame(recipe.root, ref, recipe.settings, lens_upto=recipe.lens_upto)
     from allsky360.objects.frame import fetch_frame, forget_frame, frame_before
 
     place = recipe.settings.objects
@@ -69,7 +79,7 @@ def begin(recipe: Recipe, ref: FrameRef) -> Workpiece:
             )
     finally:
         forget_frame(place, ref)
-    return Workpiece(begun)
+    return begun
 
 
 def measure(recipe: Recipe, piece: Workpiece, memory: State | None) -> State | None:
@@ -106,18 +116,48 @@ def store(
 def _measured(recipe: Recipe, piece: Workpiece, memory: State | None) -> Measured:
     if piece.measured is None:
         known = memory_from_json(memory) if memory else None
-        piece.measured = measure_begun(piece.begun, known, recipe.settings)
+
+        def act(allowed: Settings) -> Measured:
+            _begin_again(recipe, piece, allowed)
+            return measure_begun(piece.begun, known, recipe.settings)
+
+        done, told = with_fallback(act, recipe.settings, recipe.root, piece.begun.ref.camera)
+        done.log.warnings.extend(told)
+        piece.measured = done
     return piece.measured
+
+
+def _begin_again(recipe: Recipe, piece: Workpiece, allowed: Settings) -> None:
+    """Begin a frame anew on the CPU, where its linear frame lies on a GPU that failed."""
+    if allowed is not recipe.settings:
+        warned = list(piece.begun.log.warnings)
+        piece.begun = _begun(replace(recipe, settings=allowed), piece.begun.ref)
+        piece.begun.log.warnings[:0] = warned
+
+
+def _with_told(pictured: Pictured, told: tuple[str, ...]) -> Pictured:
+    developed = pictured.developed
+    warned = replace(developed, warnings=(*developed.warnings, *told))
+    return replace(pictured, developed=warned) if told else pictured
 
 
 def _pictured(
     recipe: Recipe, piece: Workpiece, memory: State | None, tone: State | None
 ) -> Pictured:
     if piece.pictured is None:
-        piece.pictured = picture_measured(
-            _measured(recipe, piece, memory),
-            Tone.from_json(tone) if tone else None,
-            memory_from_json(memory) if memory else None,
-            recipe.settings,
-        )
+        known = memory_from_json(memory) if memory else None
+
+        def act(allowed: Settings) -> Pictured:
+            if allowed is not recipe.settings:
+                _begin_again(recipe, piece, allowed)
+                piece.measured = measure_begun(piece.begun, known, recipe.settings)
+            return picture_measured(
+                _measured(recipe, piece, memory),
+                Tone.from_json(tone) if tone else None,
+                known,
+                recipe.settings,
+            )
+
+        done, told = with_fallback(act, recipe.settings, recipe.root, piece.begun.ref.camera)
+        piece.pictured = _with_told(done, told)
     return piece.pictured
