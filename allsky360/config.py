@@ -320,6 +320,16 @@ class PrefectSettings(Section):
     retention_days: int = Field(
         14, ge=1, le=3650, description="Flow runs older than this leave Prefect's database."
     )
+    database_file: Path | None = Field(
+        None,
+        description="File with the address of a PostgreSQL database for our own server "
+        "(postgresql://user:password@host/name); left out: SQLite in the data folder.",
+    )
+    auth_file: Path | None = Field(
+        None,
+        description="File with name:password that the server asks for and its clients give; "
+        "needed where host is not loopback.",
+    )
 
 
 class DaskSettings(Section):

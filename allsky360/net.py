@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 
 from allsky360.errors import AllskyError
@@ -17,6 +18,16 @@ class CannotListen(AllskyError):
 def reachable(host: str) -> str:
     """Return the address of a server bound to ``host``: loopback where it binds to all."""
     return _ANY.get(host, host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to ``host`` can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def netloc(host: str, port: int) -> str:

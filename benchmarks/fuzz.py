@@ -1,8 +1,8 @@
 """Wild bytes for every decoder, guided by the code they reach. Mark of issue 7.
 
-``python -m benchmarks.fuzz [NAME …] [--minutes 10] [--out DIR]``: each decoder in a process of its
-own with a limit of memory and of time for each input; one that dies or hangs is a finding, and its
-last input is kept. Ends with 1 where something was found.
+``python -m benchmarks.fuzz [NAME …] [--minutes 10] [--out DIR]``: each decoder for ten minutes of
+processor time in a process of its own, with a limit of memory and of time for each input; one that
+dies or hangs is a finding, and its last input is kept. Ends with 1 where something was found.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 from tests.fuzz.hunt import Report, hunt, limit_memory
 from tests.fuzz.targets import TARGETS, open_target
 
-SILENT_S = 180.0
-"""A process that reports nothing for so long hangs where no Python code runs."""
+SILENT_S = 120.0
+"""A process that works so long, processor time, without a new input hangs where no Python runs."""
 
 
 def main() -> None:
@@ -70,6 +72,7 @@ def _tell(out: Path, report: Report) -> None:
         "runs": report.runs,
         "kept": report.kept,
         "edges": report.edges,
+        "seconds": report.seconds,
         "slowest_s": report.slowest_s,
         "rss_mib": [b / 2**20 for b in report.rss_bytes],
         "findings": list(report.findings),
@@ -81,9 +84,10 @@ def _tell(out: Path, report: Report) -> None:
 def _watch(name: str, seconds: float, seed: int, out: Path) -> int:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    end, runs, deaths = time.monotonic() + seconds, 0, []
+    left, runs, deaths = seconds, 0, []
     content: dict[str, object] = {}
-    while (left := end - time.monotonic()) > 0 and not (out / "done").exists():
+    while left > 0 and not (out / "done").exists():
+        (out / "report.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "benchmarks.fuzz", name, "--child"]
         command += ["--minutes", str(left / 60), "--seed", str(seed + len(deaths))]
         child = subprocess.Popen([*command, "--out", str(out)])
@@ -91,6 +95,7 @@ def _watch(name: str, seconds: float, seed: int, out: Path) -> int:
         if (out / "report.json").exists():
             content = json.loads((out / "report.json").read_text())
             runs += int(str(content["runs"]))
+            left -= float(str(content["seconds"]))
         if died:
             kept = out / f"death-{len(deaths)}.bin"
             if (out / "now").exists():
@@ -111,17 +116,23 @@ def _watch(name: str, seconds: float, seed: int, out: Path) -> int:
 
 def _wait(child: subprocess.Popen[bytes], out: Path) -> str:
     """Wait for the process; return how it died, empty where it ended well."""
-    seen, since = -1.0, time.monotonic()
+    seen, since = -1.0, 0.0
+    about = psutil.Process(child.pid)
     while child.poll() is None:
         time.sleep(0.5)
         now = out / "now"
         changed = now.stat().st_mtime if now.exists() else 0.0
+        try:
+            times = about.cpu_times()
+        except psutil.Error:  # it has just ended
+            continue
+        worked = times.user + times.system
         if changed != seen:
-            seen, since = changed, time.monotonic()
-        elif time.monotonic() - since > SILENT_S:
+            seen, since = changed, worked
+        elif worked - since > SILENT_S:
             child.kill()
             child.wait()
-            return f"nothing heard for {SILENT_S:.0f} s"
+            return f"no new input in {SILENT_S:.0f} s"
     if child.returncode == 0:
         return ""
     if child.returncode < 0:

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from allsky360.config import Settings, load_settings
 from allsky360.errors import AllskyError
-from allsky360.supervisor.prefect_env import prefect_environment
+from allsky360.supervisor.prefect_env import prefect_environment, prefect_secrets
 from allsky360.supervisor.pulse import give_pulse, pulse_name
 from tasks.slots import prefetch_s, slot_at
 
@@ -52,7 +52,7 @@ def main() -> None:
     try:
         settings = load_settings()
         # before Prefect is imported: it reads them once, and so do the flow runs we start
-        os.environ.update(prefect_environment(settings))
+        os.environ.update(prefect_environment(settings) | prefect_secrets(settings))
         os.makedirs(os.environ["PREFECT_HOME"], exist_ok=True)
         serve(settings, only_reap="--reap" in sys.argv[1:])
     except AllskyError as error:

@@ -11,7 +11,11 @@ import sys
 
 from allsky360.config import load_settings
 from allsky360.errors import AllskyError
-from allsky360.supervisor.prefect_env import prefect_environment
+from allsky360.supervisor.prefect_env import (
+    prefect_environment,
+    prefect_secrets,
+    refuse_open_server,
+)
 
 log = logging.getLogger("flows.server")
 
@@ -21,11 +25,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     try:
         settings = load_settings()
+        refuse_open_server(settings)
+        secrets = prefect_secrets(settings)
     except AllskyError as error:
         log.error("%s", error)
         sys.exit(2)
     p = settings.prefect
-    os.environ.update(prefect_environment(settings))
+    os.environ.update(prefect_environment(settings) | secrets)
     os.makedirs(os.environ["PREFECT_HOME"], exist_ok=True)
     database = os.path.join(os.environ["PREFECT_HOME"], "prefect.db")
     api = os.environ["PREFECT_API_URL"]

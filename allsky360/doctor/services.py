@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import socket
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import httpx
 from allsky360.config import Settings
 from allsky360.doctor.finding import Finding
 from allsky360.errors import AllskyError
+from allsky360.net import is_loopback
 from allsky360.supervisor.parts import Part, owner_status_url, parts_of
 
 ANSWER_S = 3.0
@@ -71,20 +71,12 @@ def _exposed(settings: Settings) -> Iterator[Finding]:
         ("dask", settings.dask.host),
         ("owner", settings.owner.host),
     ):
+        if table == "prefect" and settings.prefect.auth_file is not None:
+            continue
         if not is_loopback(host):
             says = f"{table}.host = {host}: whoever reaches it controls this machine's work"
             mend = f"Set {table}.host to 127.0.0.1, or keep the network to yourself (a firewall)."
             yield Finding("services", f"{table} exposed", "doubt", says, mend)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server bound to ``host`` can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def camera(settings: Settings) -> Iterator[Finding]:

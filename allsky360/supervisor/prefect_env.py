@@ -7,9 +7,11 @@ Prefect's own processes with them.
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from allsky360.config import Settings
-from allsky360.net import netloc, reachable
+from allsky360.errors import SettingsError
+from allsky360.net import is_loopback, netloc, reachable
 
 DAY_S = 86_400
 EVENT_DAYS = 3  # events feed automations and the event page; a burst leaves dozens
@@ -66,3 +68,56 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
         # the browser of another machine must find the API
         environment["PREFECT_UI_API_URL"] = f"http://{socket.getfqdn()}:{p.port}/api"
     return environment
+
+
+def prefect_secrets(settings: Settings) -> dict[str, str]:
+    """Return the variables that hold passwords: only for those processes that need them.
+
+    Raises
+    ------
+    SettingsError
+        A file cannot be read, or does not hold what it should.
+    """
+    p = settings.prefect
+    found: dict[str, str] = {}
+    if p.database_file is not None:
+        url = _secret(p.database_file, "prefect.database_file")
+        scheme, _, rest = url.partition("://")
+        if scheme not in ("postgresql", "postgres", "postgresql+asyncpg") or not rest:
+            raise SettingsError(
+                f"{p.database_file} holds no address of a PostgreSQL database.",
+                mend="Write postgresql://user:password@host/name into it.",
+            )
+        found["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"postgresql+asyncpg://{rest}"
+    if p.auth_file is not None:
+        word = _secret(p.auth_file, "prefect.auth_file")
+        if not all(word.partition(":")[::2]):
+            raise SettingsError(
+                f"{p.auth_file} does not hold name:password.", mend="Write one line such as admin:…"
+            )
+        found["PREFECT_SERVER_API_AUTH_STRING"] = found["PREFECT_API_AUTH_STRING"] = word
+    return found
+
+
+def refuse_open_server(settings: Settings) -> None:
+    """Refuse to serve other machines without asking who calls.
+
+    Whoever reaches Prefect's API can run code as its user.
+
+    Raises
+    ------
+    SettingsError
+    """
+    p = settings.prefect
+    if not is_loopback(p.host) and p.auth_file is None:
+        raise SettingsError(
+            f"prefect.host = {p.host!r} lets other machines in, and nothing asks who they are.",
+            mend="Name a file with name:password in prefect.auth_file, or keep 127.0.0.1.",
+        )
+
+
+def _secret(path: Path, key: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{key}: {path} cannot be read: {error}.") from error

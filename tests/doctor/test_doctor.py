@@ -18,11 +18,12 @@ from allsky360.config import Settings
 from allsky360.doctor import Finding, examine
 from allsky360.doctor.bundle import HIDDEN, clean, without_secrets, write_bundle
 from allsky360.doctor.machine import machine
-from allsky360.doctor.services import camera, is_loopback, services
+from allsky360.doctor.services import camera, services
 from allsky360.doctor.sky import sky
 from allsky360.doctor.storage import file_system, storage
 from allsky360.errors import AllskyError
 from allsky360.model import Site
+from allsky360.net import is_loopback
 from tests.archive.conftest import make_bracket
 
 
