@@ -41,6 +41,10 @@ INSTANT: dict[str, Any] = {
 }
 
 
+class DamagedChunk(ValueError):
+    """A file of scalars that is not as long as it must be."""
+
+
 def scalar_metadata(
     dtype: str, *, extra: Sequence[tuple[str, int]] = (), attributes: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -168,7 +172,7 @@ def read_chunk(store: Path, name: str, chunk: int, metadata: Mapping[str, Any]) 
 
     Raises
     ------
-    ValueError
+    DamagedChunk
         When the file is not as long as a chunk is.
     """
     try:
@@ -176,9 +180,10 @@ def read_chunk(store: Path, name: str, chunk: int, metadata: Mapping[str, Any]) 
     except FileNotFoundError:
         return empty_rows(metadata, CHUNK)
     shape = (CHUNK, *metadata["shape"][1:])
-    values = np.frombuffer(data, numpy_dtype(metadata))
-    if values.size != int(np.prod(shape)):
-        raise ValueError(f"{store}: {name} chunk {chunk} has {len(data)} bytes")
+    dtype = numpy_dtype(metadata)
+    values = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
+    if len(data) % dtype.itemsize or values.size != int(np.prod(shape)):
+        raise DamagedChunk(f"{store}: {name} chunk {chunk} has {len(data)} bytes")
     return values.reshape(shape).copy()
 
 

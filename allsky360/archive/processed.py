@@ -149,6 +149,8 @@ class ProcessedWriter:
             files |= {small / f"{name}.jpg": data for name, data in steps.items()}
             for folder in (picture.parent, text.parent, *([small] if steps else ())):
                 make_folder(folder)
+            # one that a power cut tore is no shard, and Zarr would read it first
+            group.image_path(self.store, image, row, bands=True).unlink(missing_ok=True)
             group.open_image_array(self.store, image)[row] = linear
             for path, data in files.items():
                 staged[path] = stage(path, data, sync=False)
@@ -156,6 +158,9 @@ class ProcessedWriter:
                 self._commit(row, measured, time, staged, set(stored.values()), descriptions)
         except OSError as error:
             raise archive_error(error, self.store) from error
+        except group.DamagedChunk as error:
+            self._put_aside_if_damaged()
+            raise ArchiveError(f"{error}.", mend="The night is processed again.") from error
         finally:
             for partial in staged.values():
                 partial.unlink(missing_ok=True)
@@ -366,13 +371,29 @@ class ProcessedWriter:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            # all of it can be made again from raw: make way, so that processing goes on by itself
-            number = 1
-            while (aside := self.store.with_name(f"{self.store.name}.damaged-{number}")).exists():
-                number += 1
-            log.warning("%s; kept as %s, its frames are processed again", error, aside)
-            self.store.rename(aside)
+            self._put_aside(error)
             return None
+
+    def _put_aside(self, why: Exception) -> None:
+        """Make way: all of it can be made again from raw, and processing goes on by itself."""
+        number = 1
+        while (aside := self.store.with_name(f"{self.store.name}.damaged-{number}")).exists():
+            number += 1
+        log.warning("%s; kept as %s, its frames are processed again", why, aside)
+        self.store.rename(aside)
+
+    def _put_aside_if_damaged(self) -> None:
+        """The same where a file of numbers is damaged, as a power cut leaves them unsynced."""
+        with locked(self._lock):
+            root = self._load()  # another process may have done it already
+            if root is None:
+                return
+            try:
+                for name, metadata in root.arrays.items():
+                    if group.is_scalar(metadata):
+                        group.read_rows(self.store, name, metadata, root.rows)
+            except group.DamagedChunk as error:
+                self._put_aside(error)
 
     def _save(self, root: group.Root, rows: int) -> None:
         """Replace the group's metadata; the counter makes every commit visible to watchers."""

@@ -26,6 +26,7 @@ from allsky360.archive.durable import (
 )
 from allsky360.archive.errors import ArchiveError, archive_error
 from allsky360.archive.layout import SCHEMA, FrameRef, camera_slug, night_folder, raw_stores
+from allsky360.archive.recover import keep_attributes, rebuilt
 from allsky360.model import MAX_EXPOSURES_PER_BRACKET, Bracket, Exposure, Site
 
 log = logging.getLogger(__name__)
@@ -117,6 +118,11 @@ class RawWriter:
             # what was buffered may differ from the disk: the next frame reads it again
             self._store = None
             raise archive_error(error, folder) from error
+        except group.DamagedChunk as error:
+            self._store = None
+            raise ArchiveError(
+                f"{error}: it is damaged.", mend="Run 'allsky360 verify'; move it away to go on."
+            ) from error
         self._store = store
         return FrameRef(self.camera, night, store.first_index + row)
 
@@ -151,12 +157,18 @@ def _open_store(folder: Path, night: date, bracket: Bracket, device: str, site: 
         try:
             root = group.Root.load(path)
         except FileNotFoundError:
-            _set_aside(path)
-            continue
+            again = _rebuild(path, "is lost")
+            if again is None:
+                _set_aside(path)
+                continue
+            root = again
         except ValueError as error:
-            raise ArchiveError(
-                str(error), mend=f"Run 'allsky360 verify'; move {path} away to go on."
-            ) from error
+            again = _rebuild(path, str(error))
+            if again is None:
+                raise ArchiveError(
+                    str(error), mend=f"Run 'allsky360 verify'; move {path} away to go on."
+                ) from error
+            root = again
         store = _Store(path, night, root)
         if store.fits(bracket):
             return store
@@ -165,6 +177,16 @@ def _open_store(folder: Path, night: date, bracket: Bracket, device: str, site: 
     number = len(raw_stores(folder)) + 1
     path = folder / ("raw.zarr" if number == 1 else f"raw-{number}.zarr")
     return _begin_store(path, night, bracket, device, site, first_index)
+
+
+def _rebuild(path: Path, why: str) -> group.Root | None:
+    """Write the marker again from what lies in the store; None where that cannot be told."""
+    root = rebuilt(path)
+    if root is not None:
+        log.warning("marker of %s (%s): built again with %d frame(s)", path, why, root.rows)
+        write_atomic(path / "zarr.json", root.encode(root.rows), sync=True)
+        sync_folder(path)
+    return root
 
 
 def _set_aside(path: Path) -> None:
@@ -209,6 +231,7 @@ def _begin_store(
         0,
     )
     make_folder(path)
+    keep_attributes(path, root.attributes)
     for name, dtype, per_exposure, attributes in SCALARS:
         extra = [EXPOSURE_AXIS] if per_exposure else []
         root.add_array(
@@ -255,17 +278,17 @@ class _Store:
         row = self.root.rows
         if row >= group.CAPACITY:
             raise ArchiveError(f"{self.path} holds {row} frames and takes no more.")
+        bands = bracket.exposures[0].pixels.ndim == 3
+        for k in range(MAX_EXPOSURES_PER_BRACKET):
+            # of a frame that crashed here: Zarr would read it first, and a torn one is no shard
+            group.image_path(self.path, "raw", row, k, bands=bands).unlink(missing_ok=True)
         files = []
         for k, exposure in enumerate(bracket.exposures):
             self._raw[row, k] = exposure.pixels
-            file = group.image_path(self.path, "raw", row, k, bands=exposure.pixels.ndim == 3)
+            file = group.image_path(self.path, "raw", row, k, bands=bands)
             if not file.exists():  # Zarr leaves out an image of nothing but zeros
                 continue
             files.append(file)
-        for k in range(len(bracket.exposures), MAX_EXPOSURES_PER_BRACKET):
-            # of a frame that crashed here and had more exposures
-            bands = bracket.exposures[0].pixels.ndim == 3
-            group.image_path(self.path, "raw", row, k, bands=bands).unlink(missing_ok=True)
         for file in files:
             sync_file(file)
         sync_folder(self.path / "raw")

@@ -49,6 +49,7 @@ def test_a_store_without_its_marker_is_set_aside_not_deleted(tmp_path: Path, sit
     images = {p.name: p.read_bytes() for p in (folder / "raw.zarr" / "raw").glob("c.*")}
     assert len(images) == 5
     (folder / "raw.zarr" / "zarr.json").unlink()
+    (folder / "raw.zarr" / "attributes.json").unlink()  # or it would be built again
     writer = RawWriter(tmp_path, "Sim Camera 1", site)
     assert writer.append(make_bracket(9, exposures=1), {}).index == 0  # capture goes on
     writer.close()
@@ -155,3 +156,30 @@ def test_verify_looks_at_the_linear_images(tmp_path: Path, site: Site) -> None:
     said = [p.what for p in verify_night(folder) if p.severity == "warning"]
     assert "its linear image is missing" in said
     assert any("does not decode" in what for what in said)
+
+
+def test_a_reduced_image_that_a_power_cut_tore_is_written_over(tmp_path: Path, site: Site) -> None:
+    folder = fill(tmp_path, site, 2)
+    process(tmp_path, 0)
+    image = folder / "v0001.zarr" / "linear" / "c.1.0.0.0"
+    image.write_bytes(b"\0" * 50)
+    process(tmp_path, 1)
+    assert Archive(tmp_path).unprocessed(CAMERA, NIGHT) == []
+
+
+@pytest.mark.parametrize("name", ["time", "background"])
+def test_numbers_that_a_power_cut_emptied_cost_the_night_a_second_processing_and_no_person(
+    tmp_path: Path, site: Site, name: str
+) -> None:
+    folder = fill(tmp_path, site, 3)
+    for index in range(2):
+        process(tmp_path, index, {"background": 0.5})
+    (folder / "v0001.zarr" / name / "c.0").write_bytes(b"")
+    archive = Archive(tmp_path)
+    assert len(archive.unprocessed(CAMERA, NIGHT)) == 3  # damaged counts as not processed
+    with pytest.raises(ArchiveError, match="processed again"):
+        process(tmp_path, 0, {"background": 0.5})
+    for ref in archive.unprocessed(CAMERA, NIGHT):  # the catch-up, next time
+        process(tmp_path, ref.index, {"background": 0.5})
+    assert Archive(tmp_path).unprocessed(CAMERA, NIGHT) == []
+    assert (folder / "v0001.zarr.damaged-1").is_dir()
