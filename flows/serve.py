@@ -43,6 +43,10 @@ class ServerUnreachable(AllskyError):
     """No Prefect server answers."""
 
 
+class DeploymentsGone(AllskyError):
+    """The server has a new database: it does not know our deployments."""
+
+
 def main() -> None:
     """Serve until stopped; exit status 2 with one message for what a person can mend."""
     logging.basicConfig(
@@ -131,10 +135,14 @@ async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) ->
     stopped = asyncio.create_task(stopping.wait())
     watching = asyncio.create_task(_watch_places(list(ids.values())))
     pulse = await _pulse(settings)
-    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({running, stopped, watching}, return_when=asyncio.FIRST_COMPLETED)
+    gone = watching.exception() if watching.done() else None
     watching.cancel()
     if pulse is not None:
         pulse.close()
+    if gone is not None:
+        running.cancel()
+        raise gone
     if stopping.is_set() and not running.done():
         log.info("stopping")
         await runner.astop()
@@ -151,10 +159,16 @@ async def _pulse(settings: Settings) -> asyncio.Server | None:
 
 
 async def _watch_places(deployments: list[UUID]) -> None:
-    """Give back places that a killed server left taken, before the next run is claimed."""
+    """Give back places that a killed server left taken, before the next run is claimed.
+
+    Raises
+    ------
+    DeploymentsGone
+        The server does not know them: it was given a new database.
+    """
     import httpx
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import PrefectException
+    from prefect.exceptions import ObjectNotFound, PrefectException
 
     from flows.reaper import Places
 
@@ -168,6 +182,11 @@ async def _watch_places(deployments: list[UUID]) -> None:
         await asyncio.sleep(PLACES_EVERY_S)
         try:
             freed = await asyncio.to_thread(check)
+        except ObjectNotFound as error:
+            raise DeploymentsGone(
+                "the Prefect server does not know our deployments any more.",
+                mend="It has a new database; the runner is started anew and registers them.",
+            ) from error
         except (httpx.HTTPError, PrefectException) as error:
             log.warning("places not checked: %s: %s", type(error).__name__, error)
             continue
