@@ -1,7 +1,7 @@
 """``python -m benchmarks.archive_kills``: kill the archive's writer at random instants.
 
 A real writer appends small frames (brackets of one to three, two shapes, nights that change) and
-tells of each once it is durable; SIGKILL strikes it between 0 and 1.2 s after its start, in the
+tells of each once it is durable; SIGKILL strikes it between 0 and 0.4 s after its start, in the
 middle of whatever it does. After each kill the frames that were told are read back and compared
 pixel by pixel, and the next writer goes on in the same archive. At the end every night is verified
 with its checksums and opened with plain xarray.
@@ -33,7 +33,7 @@ SLUG = "kill-camera"
 SITE = Site("kills", 28.76, -17.88)
 EVENING = datetime(2026, 11, 28, 21, 0, tzinfo=UTC)
 FRAMES_A_NIGHT = 400
-LATEST_KILL_S = 1.2
+LATEST_KILL_S = 0.4
 
 
 def bracket(k: int) -> Bracket:
@@ -138,7 +138,7 @@ def main() -> None:
         told += new
         first = (told[-1][2] + 1) if told else 0
         in_write += any(folder.rglob("*.partial"))
-        recent = told[-40:]
+        recent = told[-10:]
         _, status = os.waitpid(in_child(lambda recent=recent: compare(folder, recent)), 0)
         unreadable += status != 0
         if (number + 1) % 100 == 0:

@@ -221,6 +221,8 @@ class Owner:
                     burst.ended = time.monotonic()
                     if burst.run_id != ALONE:
                         self._asked = burst.ended
+                        if burst.unwanted and burst.left_s() > 0:  # whoever asked is gone
+                            self._asked -= self._settings.capture.alone_after_s
                     self.state.open_s += burst.open_s
                     self.state.burst_s += burst.elapsed_s if burst.open_s else 0.0
             # The next burst exposes already while the last brackets of this one are written.

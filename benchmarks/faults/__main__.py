@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.faults.campaign import Results, drained, run, verify
+from benchmarks.faults.campaign import DRAIN_S, Results, drained, run, verify
 from benchmarks.faults.catalogue import BY_NAME, FAULTS
 from benchmarks.faults.night import RATE, Night
 from benchmarks.faults.table import table
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=RATE, help="of the sky's clock")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop to inject after so many")
+    parser.add_argument("--drain-s", type=float, default=DRAIN_S, help="wait for the catch-up")
     parser.add_argument("--continue", action="store_true", dest="go_on")
     parser.add_argument("--list", action="store_true", help="name the faults, run nothing")
     parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
@@ -49,7 +50,7 @@ def main() -> None:
         chosen = [f for f in chosen if f.name not in options.without]
         with Night(options.folder, rate=options.rate) as night:
             run(night, chosen, options.repeat, options.seed, results, 60 * options.minutes)
-            frames, left, damaged = drained(night)
+            frames, left, damaged = drained(night, options.drain_s)
             problems = verify(night)
         piece = {
             "piece": len(results.pieces()) + 1,

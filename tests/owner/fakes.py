@@ -151,7 +151,7 @@ def make_settings(root: Path, **more: Any) -> Settings:
             "twilight": period,
             "night": period,
         },
-        "capture": {"retries": 3, "retry_delay_s": 0.1},
+        "capture": {"retries": 3, "retry_delay_s": 0.1, "alone_after_s": 0.0},
     }
     for section, values in more.items():
         data.setdefault(section, {}).update(values)

@@ -567,6 +567,18 @@ async def test_the_owner_captures_alone_while_nobody_asks_and_makes_way(
     assert all(a[1] <= b[0] for a, b in pairwise(spans))  # never two exposures at once
 
 
+async def test_alone_begins_at_once_where_the_caller_is_gone(
+    tmp_path: Path, world: World, writer: FakeWriter
+) -> None:
+    """A flow run that is killed with its runner must not cost the seconds of `alone_after_s`."""
+    owner = make_owner(tmp_path, world, writer, capture={"alone_after_s": 3600.0})
+    async with running(owner):
+        events = owner.events(owner.begin_burst(soon(600), "killed"))
+        assert (await anext(events))["event"] == "bracket"
+        await events.aclose()
+        await until(lambda: owner.state.burst == loop_module.ALONE)
+
+
 async def test_alone_goes_on_after_a_camera_fault(
     tmp_path: Path, world: World, writer: FakeWriter
 ) -> None:
