@@ -70,7 +70,7 @@ def _is_whole(store: Path, arrays: dict[str, dict[str, Any]], row: int) -> bool:
     taken = [k for k, crc in enumerate(sums) if crc >= 0]
     try:
         return bool(taken) and all(
-            zlib.crc32(np.ascontiguousarray(images[row, k])) == sums[k] for k in taken
+            zlib.crc32(np.ascontiguousarray(images[row, k]).data) == sums[k] for k in taken
         )
     except (OSError, ValueError, RuntimeError):  # cut off, or no image at all
         return False
