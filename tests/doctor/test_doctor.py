@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
+import re
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,21 @@ from tests.archive.conftest import make_bracket
 
 def settings_of(root: Path, **tables: object) -> Settings:
     return Settings(storage={"root": root, "min_free_gb": 0.0}, **tables)  # type: ignore[arg-type]
+
+
+@contextmanager
+def well() -> Iterator[int]:
+    """Serve what answers every question with 200, as a part that is well does; its port."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
 
 
 def by_name(found: Iterator[Finding]) -> dict[str, Finding]:
@@ -69,7 +87,7 @@ def test_the_archive_is_looked_into(tmp_path: Path, site: Site) -> None:
         writer.append(make_bracket(k, start=start + timedelta(seconds=20 * k)), {})
     writer.close()
     found = by_name(storage(settings_of(root)))
-    assert "70 s old" in found["archive"].says or "71 s old" in found["archive"].says
+    assert re.search(r"\b(7\d|8\d) s old", found["archive"].says)
     assert found["newest night"].state == "good"
     assert found["queue"].says == "2 frames wait for processing"
     next(root.glob("*/*/raw.zarr/raw/c.1.0*")).unlink()
@@ -94,11 +112,11 @@ def test_the_file_system_is_the_one_of_the_nearest_mount() -> None:
 def test_parts_that_do_not_answer_and_trouble_in_their_logs(
     tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with well() as port:
         settings = settings_of(
             tmp_path,
             camera={"host": "127.0.0.1", "port": free_port()},
-            dask={"host": "127.0.0.1", "port": server.getsockname()[1]},
+            dask={"host": "127.0.0.1", "dashboard_port": port},
             owner={"host": "0.0.0.0", "port": free_port()},
             api={"port": free_port()},
             prefect={"port": free_port()},

@@ -31,7 +31,7 @@ def test_the_list_says_what_prefect_deploy_understands() -> None:
         "hourly",
         "by-hand",
         "every-half-hour",
-        "every-three-minutes",
+        "every-ten-minutes",
         "after-dawn",
         "by-hand",
     ]
@@ -47,7 +47,7 @@ def test_the_runner_serves_the_same_list_with_the_slot_of_the_settings(settings:
         "copy-offsite/hourly",
         "take-darks/by-hand",
         "calibrate-lens/every-half-hour",
-        "grow-products/every-three-minutes",
+        "grow-products/every-ten-minutes",
         "nightly-products/after-dawn",
         "reprocess-nights/by-hand",
     }

@@ -201,7 +201,7 @@ def test_scheduled_bursts_run_back_to_back_and_survive_a_killed_runner(system: S
             "hourly",
             "by-hand",
             "every-half-hour",
-            "every-three-minutes",
+            "every-ten-minutes",
             "after-dawn",
         ),
         True,
