@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCK   ?= deployments/locks/dev.lock
-JOBS   ?= 2
+JOBS   ?= 3
 STAMP  := $(VENV)/.installed
 
 # Where the environment forbids byte code, every process compiles every library again: a third of
@@ -16,10 +16,11 @@ export PYTHONDONTWRITEBYTECODE :=
 run: setup
 	@$(BIN)/allsky360 up
 
-# Two at a time; then, with nothing heavy beside them, those that run the whole system by the clock.
+# Three at a time, as many wait for servers; then, with nothing heavy beside them, those that run the
+# whole system by the clock.
 test: setup lint types
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone"
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m alone
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m alone tests/system tests/flows
 
 # The same with coverage, which costs a quarter more time.
 cover: setup
