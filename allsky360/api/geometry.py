@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,20 +49,13 @@ class View:
         lens = self.lens
         if (width, height) == (lens.width, lens.height):
             return lens
-        across, down = width / lens.width, height / lens.height
+        across = width / lens.width
         if abs(across * lens.height - height) > max(1.0, 0.01 * height):
             raise NoLens(
                 f"The picture is {width} x {height}, the lens model is for {lens.width} x "
                 f"{lens.height}: they have not the same shape."
             )
-        return replace(
-            lens,
-            width=width,
-            height=height,
-            cx=(lens.cx + 0.5) * across - 0.5,
-            cy=(lens.cy + 0.5) * down - 0.5,
-            focal_px=lens.focal_px * (across * down) ** 0.5,
-        )
+        return lens.resized(width, height)
 
 
 def view_of(service: Service, frame: FrameInfo) -> View:

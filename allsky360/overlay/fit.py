@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from allsky360.overlay.options import OverlayError
 from allsky360.sky.lens import LensModel
 
@@ -25,12 +23,4 @@ def fitted(lens: LensModel, width: int, height: int) -> LensModel:
             f"{lens.height}: they have not the same shape.",
             mend="Give the picture this lens was solved for, or a resized copy of all of it.",
         )
-    scale = (across * down) ** 0.5
-    return replace(
-        lens,
-        width=width,
-        height=height,
-        cx=(lens.cx + 0.5) * across - 0.5,
-        cy=(lens.cy + 0.5) * down - 0.5,
-        focal_px=lens.focal_px * scale,
-    )
+    return lens.resized(width, height)

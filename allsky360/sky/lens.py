@@ -194,6 +194,21 @@ class LensModel:
         """Return the model of a part of the array."""
         return replace(self, cx=self.cx - left, cy=self.cy - top, width=width, height=height)
 
+    def resized(self, width: int, height: int) -> LensModel:
+        """Return the model for the whole picture resized to ``width`` x ``height``.
+
+        Sides may differ by rounding to whole pixels; the focal length takes their geometric mean.
+        """
+        across, down = width / self.width, height / self.height
+        return replace(
+            self,
+            width=width,
+            height=height,
+            cx=(self.cx + 0.5) * across - 0.5,
+            cy=(self.cy + 0.5) * down - 0.5,
+            focal_px=self.focal_px * (across * down) ** 0.5,
+        )
+
     def binned(self, factor: int) -> LensModel:
         """Return the model after combining ``factor`` x ``factor`` pixels."""
         shift = (factor - 1) / 2
