@@ -9,6 +9,7 @@ tenth of the archive say whether cost follows the answer.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import socket
 import statistics
@@ -124,11 +125,10 @@ def measure(root: Path, rounds: int) -> tuple[dict[str, tuple[float, float, int,
 def wait_until_up(client: httpx.Client) -> None:
     """Wait until the service answers."""
     for _ in range(600):
-        try:
+        with contextlib.suppress(httpx.TransportError):  # nobody listens yet
             if client.get("/api/v1/health").status_code == 200:
                 return
-        except httpx.TransportError:
-            time.sleep(0.1)
+        time.sleep(0.1)
     raise SystemExit("the service did not start")
 
 

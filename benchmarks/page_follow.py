@@ -23,6 +23,7 @@ import httpx
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.api_scale import wait_until_up
 from tests.dashboard.archive import DUSK, SITE, STEP, Truth, direction_picture
 from tests.dashboard.conftest import CHROMIUM, FLAGS
 from tests.dashboard.visit import Visit
@@ -56,7 +57,8 @@ def main() -> None:
         )
         try:
             base = f"http://127.0.0.1:{port}"
-            wait_until_up(base)
+            with httpx.Client(base_url=base, trust_env=False) as client:
+                wait_until_up(client)
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 visit = Visit(browser.new_context(), base).open("/")
@@ -118,17 +120,6 @@ def service_of(root: Path) -> tuple[int, dict[str, str]]:
         "SITE__LONGITUDE_DEG": str(SITE.longitude_deg),
     }
     return port, {**os.environ, **{f"ALLSKY360_{k}": v for k, v in given.items()}}
-
-
-def wait_until_up(base: str) -> None:
-    """Wait until the service answers."""
-    for _ in range(600):
-        try:
-            if httpx.get(f"{base}/api/v1/health", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise SystemExit("the service did not start")
 
 
 if __name__ == "__main__":

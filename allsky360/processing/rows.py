@@ -16,7 +16,7 @@ from allsky360.sky.photometry import Photometry
 from allsky360.sky.sky_cells import SkyCells, sky_cells
 
 FAINTEST_V = 6.5
-"""Faintest star with a row of its own; what :func:`measure_photometry` measures."""
+"""Faintest star with a row of its own; what :func:`measure_fluxes` measures."""
 
 
 def rows_of(sky: Measurement) -> dict[str, Row]:

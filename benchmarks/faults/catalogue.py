@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 from allsky360.simulator.faults import FAULTS as KNOBS
@@ -174,7 +175,7 @@ def _knob(night: Night, wound: Wound, **wanted: object) -> None:
 
 
 def _knobs_off(night: Night, wound: Wound) -> None:
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(httpx.HTTPError):  # a simulator that is down has no knobs on
         night.knob(clear=True)
 
 
@@ -301,19 +302,19 @@ def _unlock_database(night: Night, wound: Wound) -> None:
 
 def _damage_database(night: Night, wound: Wound) -> None:
     """Overwrite a third of its pages, and let the server find out as after a power cut."""
-    with _database(night).open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        for page in range(0, size // 4096, 3):
-            file.seek(page * 4096)
-            file.write(wound.chance.randbytes(4096))
+    _spoil_pages(night, wound, every=3)
     _signal_part("prefect", signal.SIGKILL, night, wound)
 
 
 def _damage_open_database(night: Night, wound: Wound) -> None:
-    """The same under a server that goes on."""
+    """Overwrite half of its pages under a server that goes on."""
+    _spoil_pages(night, wound, every=2)
+
+
+def _spoil_pages(night: Night, wound: Wound, every: int) -> None:
     with _database(night).open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
-        for page in range(0, size // 4096, 2):
+        for page in range(0, size // 4096, every):
             file.seek(page * 4096)
             file.write(wound.chance.randbytes(4096))
 
