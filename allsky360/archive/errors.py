@@ -28,6 +28,12 @@ class ArchiveBusy(ArchiveError):
     name = "archive-busy"
 
 
+class UnknownSchema(ArchiveError):
+    """A store's layout is of another time than this program: it is neither read nor touched."""
+
+    name = "unknown-schema"
+
+
 class NoSuchFrame(ArchiveError):
     """The archive holds no such camera, night or frame."""
 

@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.archive.durable import make_folder, write_atomic
+from allsky360.archive.errors import UnknownSchema
+from allsky360.archive.layout import OLDEST_READ, SCHEMA
 
 CAPACITY = 1_000_000
 CHUNK = 1024
@@ -206,16 +208,27 @@ class Root:
         self.rows = rows
 
     @classmethod
-    def load(cls, store: Path) -> Root:
-        """Read it; FileNotFoundError where there is no store, ValueError where it is damaged."""
+    def load(cls, store: Path, *, oldest: int = OLDEST_READ) -> Root:
+        """Read it; ``oldest`` is the first schema that the caller can work with.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no store.
+        UnknownSchema
+            Its layout is of another time; nothing must be written to it, nor set aside.
+        ValueError
+            It is damaged.
+        """
         try:
             document = json.loads((store / "zarr.json").read_bytes())
+            _refuse_other_times(store, schema_of(document["attributes"]), oldest)
             arrays = document["consolidated_metadata"]["metadata"]
             for name, metadata in arrays.items():
                 _check(name, metadata)
             rows = {int(m["shape"][0]) for m in arrays.values() if along_time(m)}
             attributes = dict(document["attributes"])
-        except FileNotFoundError:
+        except (FileNotFoundError, UnknownSchema):
             raise
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(f"{store / 'zarr.json'} is damaged: {error!r}") from error
@@ -247,6 +260,26 @@ class Root:
                 },
             }
         ).encode()
+
+
+def schema_of(attributes: Mapping[str, Any]) -> int:
+    """Return the schema a store's attributes name; ValueError where that is no number."""
+    return whole(attributes.get("schema", 0), "schema")
+
+
+def _refuse_other_times(store: Path, schema: int, oldest: int) -> None:
+    if schema > SCHEMA:
+        raise UnknownSchema(
+            f"{store} was written by a newer allsky360: its schema is {schema}, this one knows "
+            f"{SCHEMA}.",
+            mend="Upgrade allsky360.",
+        )
+    if schema < oldest:
+        raise UnknownSchema(
+            f"{store} was written by an older allsky360: its schema is {schema}, this one reads "
+            f"from {oldest} on.",
+            mend="Stop allsky360 and run 'allsky360 migrate'.",
+        )
 
 
 def whole(value: Any, what: str) -> int:

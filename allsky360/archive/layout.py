@@ -9,6 +9,9 @@ from datetime import date
 from pathlib import Path
 
 SCHEMA = 1
+"""Number of the layout, in the attributes of every store; 0 where a store has none."""
+OLDEST_READ = 0
+"""Stores from this number on are read as they are; older ones must be migrated first."""
 VERSION = "v0001"
 RAW_STORE = re.compile(r"raw(?:-(\d+))?\.zarr")
 _FRAME_ID = re.compile(r"(\d{4}-\d{2}-\d{2})/(\d{1,7})", re.ASCII)

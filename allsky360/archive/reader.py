@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.archive import group, row_store
-from allsky360.archive.errors import ArchiveError, NoSuchFrame, RawRemoved
+from allsky360.archive.errors import ArchiveError, NoSuchFrame, RawRemoved, UnknownSchema
 from allsky360.archive.layout import (
     RAW_STORE,
     FrameRef,
@@ -492,6 +492,8 @@ class Archive:
         folder = self._folder(camera, night)
         try:
             table = self._table(folder / f"{self._version(camera, night)}.zarr")
+        except UnknownSchema:  # all of it is there, for another allsky360: nothing is made again
+            raise
         except ArchiveError as error:  # raw must stay readable; what is damaged is made again
             log.warning("processed frames of %s count as missing: %s", folder, error)
             return None

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from allsky360.archive import group
 from allsky360.archive.elsewhere import Elsewhere
-from allsky360.archive.errors import FULL, archive_error
+from allsky360.archive.errors import FULL, ArchiveError, UnknownSchema, archive_error
 from allsky360.archive.layout import current_version, raw_stores
 from allsky360.archive.reader import Archive
 from allsky360.archive.removed import KINDS, Kind, is_favourite, note_removed
@@ -286,11 +286,15 @@ def _files(root: Path, night: _Night, kind: Kind) -> list[Path]:
 def _raw_files(root: Path, night: _Night) -> Iterator[Path]:
     """Raw images of the frames that were processed; the others can be had from nowhere else."""
     archive = Archive(root)
-    waiting = {ref.index for ref in archive.unprocessed(night.camera, night.night)}
+    try:
+        waiting = {ref.index for ref in archive.unprocessed(night.camera, night.night)}
+    except ArchiveError as error:
+        log.warning("the raw images in %s stay: %s", night.folder, error)
+        return
     for store in raw_stores(night.folder):
         try:
             first = int(group.Root.load(store).attributes["first_index"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, UnknownSchema) as error:
             log.warning("the raw images in %s stay: %s", store, error)
             continue
         for file in _below(store / "raw"):

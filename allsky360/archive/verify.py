@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from allsky360.archive import group, row_store
+from allsky360.archive.errors import ArchiveError, UnknownSchema
 from allsky360.archive.layout import VERSION, picture_path, raw_stores, record_path
 from allsky360.archive.raw import crc32, instant
 from allsky360.archive.reader import Archive
@@ -77,7 +78,10 @@ def _may_lack_raw(folder: Path, gone: Mapping[Kind, datetime]) -> Callable[[int]
     if "raw" not in gone:
         return lambda _: False
     archive = Archive(folder.parents[1])
-    spared = archive.unprocessed(folder.parent.name, date.fromisoformat(folder.name))
+    try:
+        spared = archive.unprocessed(folder.parent.name, date.fromisoformat(folder.name))
+    except ArchiveError:  # the damage is named by itself
+        return lambda _: True
     waiting = {ref.index for ref in spared}
     return lambda index: index not in waiting
 
@@ -94,6 +98,8 @@ def _verify_raw(
         return [
             Problem("info", str(store), "begun, never committed", "The owner removes it.")
         ], first
+    except UnknownSchema as error:
+        return [Problem("error", str(store), error.message, error.mend)], first
     except ValueError as error:
         return [Problem("error", str(store), str(error), "Restore it from a copy.")], first
     problems: list[Problem] = []
@@ -209,6 +215,9 @@ def _verify_processed(
             if group.is_scalar(m)
         }
         times = columns["time"]
+    except UnknownSchema as error:
+        yield Problem("error", str(store), error.message, error.mend)
+        return
     except (OSError, ValueError, KeyError) as error:
         yield Problem("warning", str(store), str(error), "Delete it and process the night again.")
         return

@@ -16,6 +16,7 @@ from allsky360.cli import config as config_command
 from allsky360.cli import darks as darks_command
 from allsky360.cli import doctor as doctor_command
 from allsky360.cli import keogram as keogram_command
+from allsky360.cli import migrate as migrate_command
 from allsky360.cli import objects as objects_command
 from allsky360.cli import offsite as offsite_command
 from allsky360.cli import owner as owner_command
@@ -53,6 +54,7 @@ app.add_typer(offsite_command.app, name="offsite")
 app.command("safety")(safety_command.safety)
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)
+app.command("migrate")(migrate_command.migrate)
 app.command("doctor")(doctor_command.doctor)
 app.command("watch")(watch_command.watch)
 app.command("retention")(retention_command.retention)
