@@ -222,7 +222,7 @@ class Root:
         """
         try:
             document = json.loads((store / "zarr.json").read_bytes())
-            _refuse_other_times(store, schema_of(document["attributes"]), oldest)
+            refuse_other_times(store, schema_of(document["attributes"]), oldest)
             arrays = document["consolidated_metadata"]["metadata"]
             for name, metadata in arrays.items():
                 _check(name, metadata)
@@ -267,7 +267,8 @@ def schema_of(attributes: Mapping[str, Any]) -> int:
     return whole(attributes.get("schema", 0), "schema")
 
 
-def _refuse_other_times(store: Path, schema: int, oldest: int) -> None:
+def refuse_other_times(store: Path, schema: int, oldest: int = OLDEST_READ) -> None:
+    """Raise :class:`UnknownSchema` where a store is newer than this program, or too old for it."""
     if schema > SCHEMA:
         raise UnknownSchema(
             f"{store} was written by a newer allsky360: its schema is {schema}, this one knows "

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-SCHEMA = 1
-"""Number of the layout, in the attributes of every store; 0 where a store has none."""
+SCHEMA = 2
+"""Number of the layout, in the attributes of every store; 0 where a store has none.
+
+1: as in docs/archive.md; 2: raw stores keep their attributes a second time, ``attributes.json``.
+"""
 OLDEST_READ = 0
 """Stores from this number on are read as they are; older ones must be migrated first."""
 VERSION = "v0001"

@@ -20,6 +20,7 @@ from allsky360.archive.errors import UnknownSchema, archive_error
 from allsky360.archive.group import Root, schema_of
 from allsky360.archive.layout import RAW_STORE, SCHEMA, raw_stores
 from allsky360.archive.reader import Archive
+from allsky360.archive.recover import KEPT, keep_attributes
 from allsky360.archive.versions import versions
 
 Step = Callable[[Path, Root], None]
@@ -30,7 +31,13 @@ def number(_store: Path, _root: Root) -> None:
     """0 to 1: stores without a number are laid out as number 1 says; they only lack the number."""
 
 
-STEPS: Mapping[int, Step] = {0: number}
+def keep_beside(store: Path, root: Root) -> None:
+    """1 to 2: raw stores keep their attributes beside the arrays, to build a lost marker from."""
+    if RAW_STORE.fullmatch(store.name):
+        keep_attributes(store, root.attributes)
+
+
+STEPS: Mapping[int, Step] = {0: number, 1: keep_beside}
 """What leads from each schema to the next."""
 
 
@@ -102,6 +109,8 @@ def _migrate(folder: Path, name: str, steps: Mapping[int, Step]) -> None:
             for schema in range(schema_of(root.attributes), SCHEMA):
                 steps[schema](store, root)
                 root.attributes["schema"] = schema + 1
+                if (store / KEPT).exists():
+                    keep_attributes(store, root.attributes)
                 write_atomic(store / "zarr.json", root.encode(root.rows), sync=True)
                 sync_folder(store)
     except OSError as error:

@@ -35,6 +35,7 @@ def rebuilt(store: Path) -> group.Root | None:
     """
     try:
         attributes = json.loads((store / KEPT).read_bytes())
+        group.refuse_other_times(store, group.schema_of(attributes))
         arrays = {
             file.parent.name: json.loads(file.read_bytes())
             for file in sorted(store.glob("*/zarr.json"))
@@ -45,7 +46,7 @@ def rebuilt(store: Path) -> group.Root | None:
         rows = _rows_with_a_time(store, arrays["time"])
         while rows and not _is_whole(store, arrays, rows - 1):
             rows -= 1
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         log.warning("%s cannot be rebuilt: %s", store / "zarr.json", error)
         return None
     root.encode(rows)
