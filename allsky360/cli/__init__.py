@@ -10,6 +10,7 @@ import typer
 
 from allsky360 import __version__
 from allsky360.cli import api as api_command
+from allsky360.cli import backup as backup_command
 from allsky360.cli import cameras as cameras_command
 from allsky360.cli import cluster as cluster_command
 from allsky360.cli import config as config_command
@@ -55,6 +56,8 @@ app.command("safety")(safety_command.safety)
 app.command("up")(up_command.up)
 app.command("verify")(verify_command.verify)
 app.command("migrate")(migrate_command.migrate)
+app.command("backup")(backup_command.backup)
+app.command("restore")(backup_command.restore)
 app.command("doctor")(doctor_command.doctor)
 app.command("watch")(watch_command.watch)
 app.command("retention")(retention_command.retention)
