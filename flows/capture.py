@@ -16,9 +16,10 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from allsky360.config import load_settings
-from tasks.burst import run_log, settle_burst, take_burst_for
+from tasks.burst import burst_limit_s, run_log, settle_burst, take_burst_for
 from tasks.burst_log import BurstLog
 from tasks.handover import Handover
+from tasks.patience import end_if_hung
 from tasks.slots import slot_to_capture
 
 
@@ -36,6 +37,7 @@ def capture_burst() -> State[Any]:
     handover = Handover(settings)
     run_id = str(flow_run.id or "by-hand")
     take_burst = take_burst_for(settings, burst)
+    end_if_hung(burst_limit_s(settings, burst))
     taken = cast("State[Any]", take_burst(settings, handover, burst, run_id, return_state=True))
     settle_burst(settings, handover, burst)  # also after a failure: frames were taken before it
     handover.close()

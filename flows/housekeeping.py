@@ -18,6 +18,7 @@ from prefect.states import Completed
 from allsky360.config import load_settings
 from tasks.artifacts import attempt
 from tasks.burst import run_log
+from tasks.patience import HOUR_S, end_if_hung
 from tasks.retention import database_bytes, delete_old_runs, tidy_archive
 
 OURS = "allsky360"  # the tag every deployment of ours gives its runs
@@ -26,6 +27,7 @@ OURS = "allsky360"  # the tag every deployment of ours gives its runs
 @flow(name="housekeeping", persist_result=False)
 def housekeeping() -> State[Any]:
     """Remove what retention no longer keeps, and runs older than ``prefect.retention_days``."""
+    end_if_hung(6 * HOUR_S)
     settings = load_settings()
     before = datetime.now(UTC) - timedelta(days=settings.prefect.retention_days)
     deleted = delete_old_runs(OURS, before)

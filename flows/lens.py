@@ -18,6 +18,9 @@ from allsky360.errors import AllskyError
 from tasks.artifacts import attempt
 from tasks.burst import run_log
 from tasks.lens import NEEDS_A_PERSON, calibrate, due_nights, wanted_nights
+from tasks.patience import HOUR_S, end_if_hung
+
+NIGHT_S = 3 * HOUR_S
 
 
 @flow(name="calibrate-lens", persist_result=False)
@@ -36,11 +39,13 @@ def calibrate_lens(camera: str = "", night: str = "", force: bool = False) -> St
     force
         Write a lens file even where nothing moved.
     """
+    end_if_hung(HOUR_S)
     settings = load_settings()
     by_hand = bool(camera or night or force)
     todo = wanted_nights(settings, camera, night) if by_hand else due_nights(settings)
     said, failed = [], []
     for slug, which in todo:
+        end_if_hung(NIGHT_S)
         try:
             made = calibrate(settings, slug, which, force)
         except (AllskyError, ValueError, OSError) as error:  # the other cameras go on

@@ -10,7 +10,9 @@ from prefect.states import Completed, Failed
 
 from allsky360.config import load_settings
 from tasks.burst import run_log
+from tasks.patience import HOUR_S, end_if_hung
 from tasks.pending import (
+    batch_limit_s,
     batches,
     due_frames,
     failures_of,
@@ -31,6 +33,7 @@ def process_pending(nights: int = 3, batch_size: int = 20) -> State[Any]:
     batch_size
         Frames in one task.
     """
+    end_if_hung(HOUR_S)
     settings = load_settings()
     failures = failures_of(settings)
     frames = pending_frames(settings, nights)
@@ -38,6 +41,7 @@ def process_pending(nights: int = 3, batch_size: int = 20) -> State[Any]:
     run_log().info("%d frame(s) pending, %d due", len(frames), len(due))
     done, errors = 0, {}
     for batch in batches(due, batch_size):
+        end_if_hung(batch_limit_s(len(batch.keys)))
         record = process_batch(settings, batch.keys, batch)
         failures.note(batch.keys, record["errors"], utc_now())
         done += record["processed"]

@@ -18,6 +18,7 @@ from allsky360.config import Settings, load_settings
 from allsky360.errors import AllskyError
 from tasks.artifacts import attempt
 from tasks.burst import run_log
+from tasks.patience import HOUR_S, end_if_hung
 from tasks.products import (
     copy_night,
     due,
@@ -29,13 +30,17 @@ from tasks.products import (
     write_report,
 )
 
+NIGHT_S = 12 * HOUR_S  # all products of a long night, on a small machine
+
 
 @flow(name="grow-products", persist_result=False)
 def grow_products() -> State[Any]:
     """Let the products of the running nights grow by the frames that came since the last run."""
+    end_if_hung(HOUR_S)
     settings = load_settings()
     frames, failed = 0, []
     for camera, night in growing_nights(settings):
+        end_if_hung(NIGHT_S)
         state = cast("State[Any]", grow(settings, camera, night, return_state=True))
         if not state.is_completed():
             failed.append(f"{camera} {night}: {state.message}")
@@ -71,11 +76,13 @@ def nightly_products(
     nights
         How many of the newest nights are looked at for what is due.
     """
+    end_if_hung(HOUR_S)
     settings = load_settings()
     by_hand = bool(night or camera)
     todo = wanted(settings, camera, night or "latest") if by_hand else due(settings, nights)
     failed = []
     for slug, which, why in todo:
+        end_if_hung(NIGHT_S)
         run_log().info("%s %s: %s", slug, which, why)
         try:
             failed += one_night(settings, slug, which, products or [], anew)

@@ -22,6 +22,7 @@ from tasks.handover import Handover, Log
 from tasks.slots import settle_s
 
 MAX_DELAY_S = 15.0
+ANSWERS_S = 600.0
 WORTH_A_TRY_S = 1.0  # less than this left of the slot is left to the next run
 RetryCondition = Callable[[Task[..., Any], TaskRun, State[Any]], bool]
 RETRY_DELAYS = 50  # Prefect takes no more; the last one repeats
@@ -106,15 +107,28 @@ def take_burst_for(settings: Settings, burst: BurstLog) -> Task[..., dict[str, A
     limit leaves room for both and for the owner's own grace, and only ends a stream that hangs.
     """
     capture = settings.capture
-    periods = (settings.exposure.day, settings.exposure.twilight, settings.exposure.night)
-    longest_s = max(p.max_exposure_s * p.exposures for p in periods)
-    remaining_s = burst.slot.remaining_s(datetime.now(UTC))
     return take_burst.with_options(
         retries=capture.retries,
         retry_delay_seconds=retry_delays_s(capture.retries, capture.retry_delay_s),
         retry_condition_fn=worth_another_try(burst),
-        timeout_seconds=remaining_s + 2 * (longest_s + settings.camera.timeout_s),
+        timeout_seconds=_try_limit_s(settings, burst),
     )
+
+
+def burst_limit_s(settings: Settings, burst: BurstLog) -> float:
+    """Return how long a burst may take until all of it is settled, before it counts as hung.
+
+    A try that begins while the slot lasts has its own limit; what Prefect and Dask may take to
+    answer, or not to, is added.
+    """
+    return 2 * _try_limit_s(settings, burst) + settle_s(settings.capture.slot_s) + ANSWERS_S
+
+
+def _try_limit_s(settings: Settings, burst: BurstLog) -> float:
+    periods = (settings.exposure.day, settings.exposure.twilight, settings.exposure.night)
+    longest_s = max(p.max_exposure_s * p.exposures for p in periods)
+    remaining_s = burst.slot.remaining_s(datetime.now(UTC))
+    return max(0.0, remaining_s) + 2 * (longest_s + settings.camera.timeout_s)
 
 
 def retry_delays_s(retries: int, first_s: float) -> list[float]:

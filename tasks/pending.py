@@ -68,6 +68,11 @@ def process_batch(settings: Settings, frames: Sequence[str], refs: Any) -> dict[
     return {"processed": len(frames) - len(errors), "errors": errors}
 
 
+def batch_limit_s(frames: int) -> float:
+    """Return how long :func:`process_batch` may take with all tries before it counts as hung."""
+    return (process_batch.retries + 1) * (FRAME_TIMEOUT_S * frames + 60.0) + 600.0
+
+
 class Batch:
     """Frames of one task. A plain class: Prefect must not walk it."""
 
