@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from allsky360 import systemd
 from allsky360.arrays import cuda_available
 from allsky360.arrays.bands import threads
 from allsky360.config import ENV_THREADS, DaskSettings, Settings
 from allsky360.errors import AllskyError
+from allsky360.logs import adopt_handlers
 from allsky360.net import listening_socket, netloc
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
-PRELOAD = ("allsky360.processing",)  # imported once when a worker starts, not by its first frame
+# imported once when a worker starts, not by its first frame
+PRELOAD = ("allsky360.logs", "allsky360.processing")
 DASK_CONFIG: Mapping[str, Any] = {
     "distributed.admin.tick.limit": "20s",  # a filter may hold the interpreter lock for seconds
     "distributed.scheduler.allowed-failures": 3,  # workers a frame may take down before it errs
@@ -83,6 +86,7 @@ def make_cluster(dask: DaskSettings, *, preload: tuple[str, ...] | None = None) 
         "silence_logs": logging.WARNING,
         "preload": list(PRELOAD if preload is None else preload),
     }
+    adopt_handlers()
     try:
         if dask.gpu == "auto" and gpu_available():
             return _cuda_cluster(common)
@@ -204,7 +208,10 @@ def run_cluster(settings: Settings, *, stop: threading.Event | None = None) -> N
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-    with make_cluster(settings.dask) as cluster:
+    d = settings.dask
+    health = f"http://{netloc(d.host, d.dashboard_port)}/health"
+    systemd.give_signs(lambda: systemd.answers(health))
+    with make_cluster(d) as cluster:
         kind = type(cluster).__name__
         log.warning(
             "%s with %d worker(s) at %s, dashboard %s",

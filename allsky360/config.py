@@ -20,6 +20,7 @@ from allsky360.clock import REAL_CLOCK, Clock, rehearsal
 from allsky360.config_alarms import AlarmSettings
 from allsky360.config_api import ApiSettings
 from allsky360.config_filters import FilterSettings, ProfilesSettings
+from allsky360.config_logging import LoggingSettings
 from allsky360.config_objects import ObjectsSettings
 from allsky360.config_offsite import OffsiteSettings
 from allsky360.config_overlay import OverlaySettings
@@ -410,6 +411,7 @@ class Settings(BaseSettings):
     objects: ObjectsSettings = Field(default_factory=ObjectsSettings)
     offsite: OffsiteSettings = Field(default_factory=OffsiteSettings)
     alarms: AlarmSettings = Field(default_factory=AlarmSettings)
+    logging: LoggingSettings = Field(default_factory=LoggingSettings)
     owner: OwnerSettings = Field(default_factory=OwnerSettings)
     prefect: PrefectSettings = Field(default_factory=PrefectSettings)
     dask: DaskSettings = Field(default_factory=DaskSettings)

@@ -18,10 +18,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from allsky360 import systemd
 from allsky360.config import Settings, load_settings
 from allsky360.errors import AllskyError
+from allsky360.logs import set_up_logging
 from allsky360.supervisor.prefect_env import prefect_environment, prefect_secrets
-from allsky360.supervisor.pulse import give_pulse, pulse_name
+from allsky360.supervisor.pulse import beats, give_pulse, pulse_name
 from tasks.slots import prefetch_s, slot_at
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flows.serve")
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 SERVER_WAIT_S = 180.0
 PLACES_EVERY_S = 10.0
 QUERY_S = 2.0  # a query costs the server a few milliseconds
@@ -49,18 +50,16 @@ class DeploymentsGone(AllskyError):
 
 def main() -> None:
     """Serve until stopped; exit status 2 with one message for what a person can mend."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = load_settings()
+        set_up_logging("runner", settings.logging.format)
         # before Prefect is imported: it reads them once, and so do the flow runs we start
         os.environ.update(prefect_environment(settings) | prefect_secrets(settings))
         os.makedirs(os.environ["PREFECT_HOME"], exist_ok=True)
         serve(settings, only_reap="--reap" in sys.argv[1:])
     except AllskyError as error:
-        log.error("%s", error)
+        log.error("%s", error)  # to standard error, also where the settings cannot be read
         sys.exit(2)
 
 
@@ -79,6 +78,7 @@ def serve(settings: Settings, *, only_reap: bool = False) -> None:
         prepare(client, deployments)
     if only_reap:
         return
+    systemd.give_signs(lambda: asyncio.run(_beats(settings)))
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(_serve(settings, deployments))
     log.info("stopped")
@@ -156,6 +156,14 @@ async def _pulse(settings: Settings) -> asyncio.Server | None:
     except OSError as error:  # nobody asks where no supervisor runs
         log.warning("no sign of life is given: %s", error)
         return None
+
+
+async def _beats(settings: Settings) -> bool:
+    """Ask our own loop, as the supervisor does."""
+    try:
+        return await asyncio.wait_for(beats(pulse_name(settings, "runner")), systemd.ANSWER_S)
+    except (OSError, TimeoutError):
+        return False
 
 
 async def _watch_places(deployments: list[UUID]) -> None:

@@ -11,7 +11,9 @@ import sys
 
 from allsky360.config import load_settings
 from allsky360.errors import AllskyError
+from allsky360.logs import set_up_logging
 from allsky360.supervisor.prefect_env import (
+    PREFECT_PART,
     prefect_environment,
     prefect_secrets,
     refuse_open_server,
@@ -22,9 +24,9 @@ log = logging.getLogger("flows.server")
 
 def main() -> None:
     """Become the server process; exit status 2 with one message when the settings are wrong."""
-    logging.basicConfig(level=logging.INFO)
     try:
         settings = load_settings()
+        set_up_logging("prefect", settings.logging.format)
         refuse_open_server(settings)
         secrets = prefect_secrets(settings)
     except AllskyError as error:
@@ -35,7 +37,10 @@ def main() -> None:
     os.makedirs(os.environ["PREFECT_HOME"], exist_ok=True)
     database = os.path.join(os.environ["PREFECT_HOME"], "prefect.db")
     api = os.environ["PREFECT_API_URL"]
-    arguments = ["flows.server_keeper", database, api, p.host, str(p.port)]
+    form = settings.logging.format
+    if form == "json":
+        os.environ[PREFECT_PART] = "prefect"
+    arguments = ["flows.server_keeper", database, api, p.host, str(p.port), form]
     os.execv(sys.executable, [sys.executable, "-m", *arguments])  # without our imports
 
 

@@ -3,7 +3,8 @@
 Nothing in it is worth a person's night: the deployments are registered anew by the runner, frames
 and products are in the archive. So a database that SQLite calls damaged is put aside, as
 ``prefect.db.damaged-1``, before the start, and the server is ended for a new start when it answers
-with errors and the file is damaged. Plain standard library: it lives as long as the server.
+with errors and the file is damaged. Standard library, and of ours what needs no more: it lives as
+long as the server.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from allsky360 import systemd
+from allsky360.logs import set_up_logging
+
 log = logging.getLogger("flows.server_keeper")
 
 ASK_EVERY_S = 20.0
@@ -27,12 +31,16 @@ STOP_S = 12.0
 _PR_SET_PDEATHSIG = 1
 
 
-def main(database: Path, api_url: str, host: str, port: str) -> int:
-    """Run the server until it ends or SIGTERM; return the exit status."""
-    logging.basicConfig(level=logging.INFO)
+def main(database: Path, api_url: str, host: str, port: str, form: str = "text") -> int:
+    """Run the server until it ends or SIGTERM; return the exit status.
+
+    ``form`` is ``logging.format`` of the settings.
+    """
+    set_up_logging("prefect", form)
     put_aside_if_damaged(database)
     arguments = ["prefect", "server", "start", "--host", host, "--port", port]
     server = subprocess.Popen([sys.executable, "-m", *arguments], preexec_fn=_die_with_parent)
+    systemd.give_signs(lambda: systemd.answers(f"{api_url}/health"))
     stopped = False
 
     def stop(*_: object) -> None:
@@ -111,4 +119,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:5]))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:6]))

@@ -8,12 +8,14 @@ import json
 import logging
 import signal
 import ssl
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import aiomqtt
 
+from allsky360 import systemd
 from allsky360.alarms import home, ledger
 from allsky360.alarms.looking import look_at
 from allsky360.alarms.notify import NotifyError, addresses, tell
@@ -24,11 +26,14 @@ from allsky360.archive.durable import write_atomic
 from allsky360.config import Settings
 from allsky360.config_alarms import MqttSettings
 from allsky360.errors import AllskyError
+from allsky360.logs import set_up_logging
+from allsky360.supervisor.pulse import give_pulse, pulse_name
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 10.0
 AGAIN_S = 30.0
+HANGS_S = 120.0  # a look waits for several servers, each with a time limit of its own
 FILE = "alarms.json"
 
 
@@ -57,6 +62,7 @@ class Watch:
         )
         self._where = addresses(a.notify_file) if a.notify_file is not None else []
         self._known = _read(self._file)
+        self._looked = time.monotonic()
         self._news: asyncio.Queue[tuple[str, Look, list[Trouble]]] = asyncio.Queue(1)
 
     async def run(self) -> None:
@@ -65,6 +71,10 @@ class Watch:
             group.create_task(self._look())
             if self._settings.alarms.mqtt.host:
                 group.create_task(self._feed())
+
+    def looks(self) -> bool:
+        """Whether it still looks; from any thread."""
+        return time.monotonic() - self._looked < HANGS_S + self._every_s
 
     async def look_once(self) -> list[Trouble]:
         """Look, tell what is to be told, and return what is wrong."""
@@ -89,6 +99,7 @@ class Watch:
                 await self.look_once()
             except Exception:  # the watch must outlive whatever it sees
                 log.exception("a look at the system failed")
+            self._looked = time.monotonic()
             await asyncio.sleep(self._every_s)
 
     def _keep(self) -> None:
@@ -158,6 +169,15 @@ def wanted(settings: Settings) -> bool:
     return settings.alarms.notify_file is not None or bool(settings.alarms.mqtt.host)
 
 
+async def _pulse(settings: Settings, watch: Watch) -> asyncio.Server | None:
+    """Let the supervisor see that the watch looks."""
+    try:
+        return await give_pulse(pulse_name(settings, "watch"), watch.looks)
+    except OSError as error:  # nobody asks where no supervisor runs
+        log.warning("no sign of life is given: %s", error)
+        return None
+
+
 def run(settings: Settings) -> None:
     """Run the watch until SIGTERM or SIGINT.
 
@@ -166,9 +186,7 @@ def run(settings: Settings) -> None:
     NotifyError
         The file of addresses cannot be read.
     """
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    set_up_logging("watch", settings.logging.format)
     for name in ("httpx", "apprise"):
         logging.getLogger(name).setLevel(logging.WARNING)
     password = settings.alarms.mqtt.password_file
@@ -176,13 +194,18 @@ def run(settings: Settings) -> None:
         raise AllskyError(f"{password} does not exist.", mend="Correct alarms.mqtt.password_file.")
     watch = Watch(settings)
 
+    systemd.give_signs(watch.looks)
+
     async def serve() -> None:
+        pulse = await _pulse(settings, watch)
         task = asyncio.ensure_future(watch.run())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, task.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        if pulse is not None:
+            pulse.close()
 
     asyncio.run(serve())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Literal, cast
@@ -33,10 +34,22 @@ def _troubles(path: Path) -> list[LogLine]:
     except OSError:
         return []
     found = []
-    for line in text.splitlines()[1:] if len(text) >= TAIL_BYTES else text.splitlines():
+    for raw in text.splitlines()[1:] if len(text) >= TAIL_BYTES else text.splitlines():
+        line = _as_text(raw)
         match = _LEVEL.search(line)
         if match is not None:
             level = cast(Literal["warning", "error", "critical"], match[1].lower())
             shown = _LOGIN.sub("***@", line.strip())[:400]
             found.append(LogLine(part=path.stem, level=level, text=shown))
     return found
+
+
+def _as_text(line: str) -> str:
+    """Return a line of a log that is JSON as one for people."""
+    if not line.startswith("{"):
+        return line
+    try:
+        entry = json.loads(line)
+        return f"{entry['time']} {entry['level']} {entry['message']}"
+    except (ValueError, KeyError, TypeError):
+        return line

@@ -12,11 +12,13 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from allsky360 import systemd
 from allsky360.api.app import create_app
 from allsky360.api.protocol import BoundedProtocol
 from allsky360.config import Settings
 from allsky360.config_api import ApiSettings
-from allsky360.net import listening_socket
+from allsky360.logs import set_up_logging
+from allsky360.net import listening_socket, netloc
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +45,15 @@ class Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
     a = settings.api
+    set_up_logging("api", settings.logging.format, logging.WARNING)
     listener = listening_socket(a.host, a.port, "api")
     try:
         app = create_app(settings)
         warn_about(settings.api)
         with contextlib.suppress(OSError):  # where the unit sets it, the process may not
             os.nice(NICE)
+        health = f"http://{netloc(a.host, a.port)}/api/v1/health"
+        systemd.give_signs(lambda: systemd.answers(health))
         Server(uvicorn_config(app, settings)).run(sockets=[listener])
     finally:
         listener.close()
@@ -59,6 +64,7 @@ def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_level="warning",
+        log_config=None,  # to the root logger, as all else
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=STOP_AFTER_S,

@@ -36,5 +36,6 @@ def api() -> None:
     from allsky360.net import netloc
 
     settings = load_settings()
-    typer.echo(f"live page: http://{netloc(settings.api.host, settings.api.port)}/")
+    if settings.logging.format == "text":
+        typer.echo(f"live page: http://{netloc(settings.api.host, settings.api.port)}/")
     serve(settings)

@@ -12,7 +12,9 @@ def cluster() -> None:
     """Run the Dask cluster that processes frames, until stopped."""
     from allsky360.cluster import run_cluster
     from allsky360.config import load_settings
+    from allsky360.logs import set_up_logging
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = load_settings()
+    set_up_logging("dask", settings.logging.format, logging.WARNING)
     os.nice(NICE)
-    run_cluster(load_settings())
+    run_cluster(settings)

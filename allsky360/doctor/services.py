@@ -12,14 +12,21 @@ from urllib.parse import urlsplit
 import httpx
 
 from allsky360.config import Settings
-from allsky360.doctor.finding import Finding
+from allsky360.doctor.finding import Finding, State
 from allsky360.errors import AllskyError
 from allsky360.net import is_loopback
 from allsky360.supervisor.parts import Part, owner_status_url, parts_of
+from allsky360.supervisor.pulse import beats
 
 ANSWER_S = 3.0
 LOG_TAIL = 65536
 _TROUBLE = re.compile(r"\b(ERROR|CRITICAL|Traceback)\b")
+
+
+_PULSE: dict[bool, tuple[State, str]] = {
+    True: ("good", "gives signs of life"),
+    False: ("bad", "runs, but does no work: restart it"),
+}
 
 
 def services(settings: Settings) -> Iterator[Finding]:
@@ -41,9 +48,13 @@ def _alive(part: Part) -> Finding:
         if url.scheme == "tcp":
             with socket.create_connection((url.hostname or "", url.port or 0), ANSWER_S):
                 return Finding("services", part.name, "good", f"answers at {part.address}")
+        if url.scheme == "pulse":
+            lives = asyncio.run(asyncio.wait_for(beats(url.netloc), ANSWER_S))
+            return Finding("services", part.name, *_PULSE[lives])
         status = httpx.get(part.probe, timeout=ANSWER_S).status_code
-    except (OSError, httpx.HTTPError) as error:
-        says = f"does not answer at {part.address}: {str(error) or type(error).__name__}"
+    except (OSError, TimeoutError, httpx.HTTPError) as error:
+        where = f" at {part.address}" if part.address else ""
+        says = f"does not answer{where}: {str(error) or type(error).__name__}"
         return Finding("services", part.name, "bad", says, mend)
     if status >= 500:
         return Finding("services", part.name, "bad", f"answers with {status}", "See its log.")

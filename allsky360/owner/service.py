@@ -17,8 +17,10 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from allsky360 import systemd
 from allsky360.config import Settings, clock_from, site_from
-from allsky360.net import listening_socket, reachable
+from allsky360.logs import set_up_logging
+from allsky360.net import listening_socket, netloc, reachable
 from allsky360.owner.burst import Burst
 from allsky360.owner.calibration import FrameSet
 from allsky360.owner.loop import Owner
@@ -118,6 +120,7 @@ async def serve(owner: Owner, host: str, port: int) -> None:
     config = uvicorn.Config(
         create_app(owner),
         log_level="warning",
+        log_config=None,  # to the root logger, as all else
         access_log=False,
         timeout_graceful_shutdown=12,
         lifespan="on",
@@ -156,14 +159,14 @@ def owner_from(settings: Settings) -> Owner:
 
 def run(settings: Settings) -> None:
     """Run the owner process; returns after a signal."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    set_up_logging("owner", settings.logging.format)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     owner = owner_from(settings)
     # An ephemeris that cannot answer for this clock is told here, in one line.
     sun_altitude_deg(site_from(settings), clock_from(settings).now())
     log.info("camera owner on http://%s:%d", settings.owner.host, settings.owner.port)
+    status = f"http://{netloc(settings.owner.host, settings.owner.port)}/status"
+    systemd.give_signs(lambda: systemd.answers(status))
     try:
         asyncio.run(serve(owner, settings.owner.host, settings.owner.port))
     except KeyboardInterrupt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from allsky360.config import Settings, clock_from
 from allsky360.errors import SettingsError
+from allsky360.logs import set_up_logging
 from allsky360.simulator.factory import create_server, site_or_demo
 from allsky360.simulator.faults import FAULTS, parse_option
 from allsky360.simulator.server import IndigoServer
@@ -81,7 +81,7 @@ def serve(settings: Settings, faults: Sequence[str], *, say: Callable[[str], Any
     AllskyError
         When the address is taken, a fault does not exist, or there is nothing to replay.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    set_up_logging("simulator", settings.logging.format)
     clock = clock_from(settings)
     wanted: dict[str, object] = {}
     for option in faults:

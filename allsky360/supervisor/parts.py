@@ -160,7 +160,14 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
         )
     )
     if settings.alarms.notify_file is not None or settings.alarms.mqtt.host:
-        found.append(Part("watch", (*cli, "watch"), after=("api",)))
+        found.append(
+            Part(
+                "watch",
+                (*cli, "watch"),
+                probe=f"pulse://{pulse_name(settings, 'watch')}",
+                after=("api",),
+            )
+        )
     return tuple(found)
 
 

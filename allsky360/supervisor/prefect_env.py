@@ -14,6 +14,8 @@ from allsky360.errors import SettingsError
 from allsky360.net import is_loopback, netloc, reachable
 
 DAY_S = 86_400
+#: names the part in Prefect's own logs, where they are JSON
+PREFECT_PART = "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT"
 EVENT_DAYS = 3  # events feed automations and the event page; a burst leaves dozens
 
 
@@ -64,6 +66,12 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_LOGGING_COLORS": "false",
     }
+    if settings.logging.format == "json":
+        environment |= {
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
+            "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "allsky360.logs.JsonFormatter",
+            PREFECT_PART: "runner",
+        }
     if not p.url and reachable(p.host) != p.host:
         # the browser of another machine must find the API
         environment["PREFECT_UI_API_URL"] = f"http://{socket.getfqdn()}:{p.port}/api"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 
+from allsky360.logs import as_json_line
 from allsky360.supervisor.parts import Part
 from allsky360.supervisor.probe import answers, port_obstacle
 
@@ -61,6 +62,7 @@ class Keeper:
         log_file: Path,
         others: Mapping[str, PartState],
         on_change: Callable[[PartState], None],
+        log_format: str = "text",
     ) -> None:
         self.status = PartState(part)
         self._environment = {**os.environ, **environment, **part.environment}
@@ -69,7 +71,7 @@ class Keeper:
         self._stop = asyncio.Event()
         self._tail: deque[str] = deque(maxlen=5)
         self._reason = ""  # why we ended it ourselves, if we did
-        self._log = _log_to(part.name, log_file)
+        self._log = _log_to(part.name, log_file, log_format)
 
     def stop(self) -> None:
         """Ask the part to end; :meth:`run` returns when it has."""
@@ -234,11 +236,26 @@ class _PartLog(RotatingFileHandler):
             sys.stderr.write(f"{self.baseFilename} is not written: {sys.exc_info()[1]}\n")
 
 
-def _log_to(name: str, file: Path) -> logging.Logger:
+class _JsonLines(logging.Formatter):
+    """What a part wrote, an object a line: as it is where it is one, else wrapped in one."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self._part = part
+
+    def format(self, record: logging.LogRecord) -> str:
+        return as_json_line(self._part, record.getMessage())
+
+
+def _log_to(name: str, file: Path, form: str = "text") -> logging.Logger:
     log = logging.Logger(f"part.{name}")  # not in the tree: it must not reach the terminal
     handler = _PartLog(file, maxBytes=10_000_000, backupCount=3, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    handler.formatter.converter = time.gmtime  # type: ignore[union-attr]
+    if form == "json":
+        handler.setFormatter(_JsonLines(name))
+    else:
+        lines = logging.Formatter("%(asctime)s %(message)s")
+        lines.converter = time.gmtime
+        handler.setFormatter(lines)
     log.addHandler(handler)
     return log
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 
 from allsky360.config import Settings
 
@@ -19,8 +20,8 @@ def pulse_name(settings: Settings, part: str) -> str:
     return f"allsky360-{part}-{hashlib.sha256(root).hexdigest()[:12]}"
 
 
-async def give_pulse(name: str) -> asyncio.Server:
-    """Answer on the socket as long as the server that is returned is kept.
+async def give_pulse(name: str, lives: Callable[[], bool] = lambda: True) -> asyncio.Server:
+    """Answer on the socket as long as the server that is returned is kept, and the part lives.
 
     Raises
     ------
@@ -29,8 +30,9 @@ async def give_pulse(name: str) -> asyncio.Server:
     """
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(WORD)
-        await writer.drain()
+        if lives():
+            writer.write(WORD)
+            await writer.drain()
         writer.close()
 
     return await asyncio.start_unix_server(answer, path=f"\0{name}")

@@ -8,7 +8,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import httpx
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.live import Live
 
 from allsky360.config import Settings, load_settings, site_from
 from allsky360.errors import AllskyError
+from allsky360.logs import as_json_line
 from allsky360.supervisor import view
 from allsky360.supervisor.parts import (
     clock_environment,
@@ -58,19 +59,23 @@ async def _run(settings: Settings, console: Console) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    live = console.is_terminal
+    live, form = console.is_terminal, settings.logging.format
     states: dict[str, PartState] = {}
+
+    def said(text: str) -> None:
+        line = as_json_line("up", text) if form == "json" else text
+        console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def changed(status: PartState) -> None:
         if not live:
-            console.print(view.change_line(status), highlight=False, soft_wrap=True)
+            said(view.change_line(status))
 
     logs = root / "logs"
     try:
         logs.mkdir(parents=True, exist_ok=True)
         lock = (logs / "up.lock").open("ab")
         keepers = [
-            Keeper(p, {}, logs / f"{p.name}.log", states, changed) for p in parts_of(settings)
+            Keeper(p, {}, logs / f"{p.name}.log", states, changed, form) for p in parts_of(settings)
         ]
     except OSError as error:
         raise AllskyError(
@@ -88,14 +93,14 @@ async def _run(settings: Settings, console: Console) -> None:
     states.update({k.status.part.name: k.status for k in keepers})
     tasks = [asyncio.create_task(k.run()) for k in keepers]
     try:
-        await _watch(settings, progress, states, stop, console, live)
+        await _watch(settings, progress, states, stop, console if live else None, said)
     finally:
         # last part first: nobody asks a part that is gone already
         for keeper, task in zip(reversed(keepers), reversed(tasks), strict=True):
             keeper.stop()
             await asyncio.wait({task})
         lock.close()
-        console.print("allsky360 stopped")
+        said("allsky360 stopped")
     await asyncio.gather(*tasks)  # a keeper that broke down kept no other from being stopped
 
 
@@ -104,10 +109,10 @@ async def _watch(
     progress: view.Progress,
     states: Mapping[str, PartState],
     stop: asyncio.Event,
-    console: Console,
-    live: bool,
+    terminal: Console | None,
+    said: Callable[[str], None],
 ) -> None:
-    shown = Live(console=console, auto_refresh=False, transient=False) if live else None
+    shown = Live(console=terminal, auto_refresh=False, transient=False) if terminal else None
     seen: object = None
     with shown or contextlib.nullcontext():
         async with httpx.AsyncClient(timeout=3.0, trust_env=False) as client:
@@ -117,7 +122,7 @@ async def _watch(
                     shown.update(view.render(list(states.values()), progress), refresh=True)
                 elif progress.latest is not None and progress.latest.get("id") != seen:
                     seen = progress.latest.get("id")
-                    console.print(view.frame_line(progress), highlight=False, soft_wrap=True)
+                    said(view.frame_line(progress))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), REFRESH_S)
 

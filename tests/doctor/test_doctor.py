@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
@@ -27,6 +28,7 @@ from allsky360.doctor.storage import file_system, storage
 from allsky360.errors import AllskyError
 from allsky360.model import Site
 from allsky360.net import is_loopback
+from allsky360.supervisor.pulse import give_pulse, pulse_name
 from tests.archive.conftest import make_bracket
 
 
@@ -131,6 +133,28 @@ def test_parts_that_do_not_answer_and_trouble_in_their_logs(
     assert "camera fell off" in found["owner log"].says
     assert "dask log" not in found
     assert found["owner exposed"].state == "doubt"
+
+
+async def test_a_part_without_an_address_is_asked_for_its_sign_of_life(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    ports = {table: {"port": free_port()} for table in ("owner", "api", "prefect")}
+    dask = {"port": free_port(), "dashboard_port": free_port()}
+    settings = settings_of(tmp_path, camera={"host": "127.0.0.1"}, dask=dask, **ports)
+
+    async def runner() -> Finding:
+        return (await asyncio.to_thread(lambda: by_name(services(settings))))["runner"]
+
+    lives = True
+    pulse = await give_pulse(pulse_name(settings, "runner"), lambda: lives)
+    assert (await runner()).state == "good"
+    lives = False
+    hung = await runner()
+    pulse.close()
+    gone = await runner()
+    assert hung.state == gone.state == "bad"
+    assert "restart" in hung.says
+    assert "does not answer" in gone.says
 
 
 @pytest.mark.parametrize(
