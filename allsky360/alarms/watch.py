@@ -127,6 +127,9 @@ class Watch:
                         await client.publish(topics.alarms, home.alarms(found), retain=True)
                         camera, look, found = await self._news.get()
             except (aiomqtt.MqttError, OSError) as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # what the library made of our end
+                    raise asyncio.CancelledError from error
                 log.warning("MQTT broker %s:%d: %s", mqtt.host, mqtt.port, error)
                 await asyncio.sleep(min(AGAIN_S, 3 * self._every_s))
 
