@@ -186,7 +186,7 @@ async def test_children_of_a_stopped_part_go_with_it(tmp_path: Path) -> None:
         await until(lambda: marker.exists() and marker.read_text() != "")
         child = int(marker.read_text())
         assert psutil.pid_exists(child)
-        assert house.states["parent"].pid
+        await until(lambda: bool(house.states["parent"].pid))
     await until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie")
 
 
