@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 # the time of the tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test cover lint types unit bench measure faults setup lock clean
+.PHONY: run test cover lint types unit bench measure faults fuzz setup lock clean
 
 run: setup
 	@$(BIN)/allsky360 up
@@ -48,6 +48,10 @@ measure: setup
 # The fault campaign (docs/reliability.md): an accelerated night, hurt at random moments; hours at ten repeats.
 faults: setup
 	@$(BIN)/python -m benchmarks.faults --continue
+
+# Wild bytes for every decoder, ten minutes of processor time each; ends with 1 where one crashed or hung.
+fuzz: setup
+	@$(BIN)/python -m benchmarks.fuzz
 
 setup: $(STAMP)
 

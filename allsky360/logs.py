@@ -60,9 +60,9 @@ def json_line(
     return json.dumps({k: v for k, v in entries.items() if v or k == "message"}, default=str)
 
 
-def as_json_line(part: str, text: str) -> str:
+def as_json_line(part: str, text: str, level: str = "INFO") -> str:
     """Return a line of a part's output as it is where it is one of ours, else wrapped."""
-    return text if _is_ours(text) else json_line(part, "INFO", text)
+    return text if _is_ours(text) else json_line(part, level, text)
 
 
 def _is_ours(text: str) -> bool:

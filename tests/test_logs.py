@@ -60,8 +60,8 @@ def test_what_is_no_object_is_wrapped() -> None:
         assert json.loads(as_json_line("owner", text))["message"] == text
 
 
-def test_prefect_writes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(logging={"format": "json"})  # type: ignore[arg-type]
+def test_prefect_writes_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = Settings(storage={"root": tmp_path}, logging={"format": "json"})  # type: ignore[arg-type]
     for name, value in prefect_environment(settings).items():
         monkeypatch.setenv(name, value)
     from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH, load_logging_config

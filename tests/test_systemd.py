@@ -5,7 +5,9 @@ from __future__ import annotations
 import configparser
 import contextlib
 import os
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -107,3 +109,14 @@ def test_every_unit_is_watched_and_may_reach_systemd(unit: Path) -> None:
     assert service["Type"] == "notify"
     assert int(service["WatchdogSec"]) >= 30
     assert "AF_UNIX" in service["RestrictAddressFamilies"]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda p: p.stem)
+def test_no_unit_is_exposed(unit: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=40"]
+    done = subprocess.run([*command, str(unit)], capture_output=True, text=True)
+    if "--offline" in done.stderr:
+        pytest.skip("this systemd-analyze looks at running units only")
+    assert done.returncode == 0, done.stdout + done.stderr

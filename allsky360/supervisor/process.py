@@ -244,7 +244,7 @@ class _JsonLines(logging.Formatter):
         self._part = part
 
     def format(self, record: logging.LogRecord) -> str:
-        return as_json_line(self._part, record.getMessage())
+        return as_json_line(self._part, record.getMessage(), record.levelname)
 
 
 def _log_to(name: str, file: Path, form: str = "text") -> logging.Logger:
