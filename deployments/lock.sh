@@ -6,6 +6,9 @@ compile() {
         --no-emit-index-url --no-header --no-annotate --quiet "$@"
 }
 dir=deployments/locks
+# what builds the package itself, where it must not come unpinned
+printf 'hatchling>=1.26\neditables>=0.5\n' | "$UV" pip compile - --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-header --no-annotate --quiet -o $dir/build.lock
 compile -o $dir/base.lock
 compile --group dev -c $dir/base.lock -o $dir/dev.lock
 compile --group dev --group bench -c $dir/dev.lock -o $dir/bench.lock
