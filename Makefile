@@ -42,7 +42,7 @@ bench:
 	@$(MAKE) --no-print-directory measure VENV=.venv-bench LOCK=deployments/locks/bench.lock
 
 measure: setup
-	@for name in filters hdr_truth debayer flicker overlay stars measure photometry clouds transients archive exposure_control open_shutter api_scale page_follow api_slow_readers timelapse products reprocess; do \
+	@for name in filters hdr_truth debayer dehaze flicker overlay stars measure photometry clouds transients archive exposure_control open_shutter api_scale page_follow api_slow_readers timelapse products reprocess; do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # The fault campaign (docs/reliability.md): an accelerated night, hurt at random moments; hours at ten repeats.

@@ -22,6 +22,7 @@ SITE = Site("La Palma", 28.7606, -17.8816, 2326.0)
 REQUEST = ExposureRequest(start=datetime(2026, 7, 15, 1, 0, tzinfo=UTC), exposure_s=30.0)
 ONE = (LightDome(200.0, 4.0, 40.0),)
 TWO = (LightDome(128.0, 2.2, 30.0), LightDome(296.0, 0.8, 22.0, 7.0))
+WIDE = (LightDome(200.0, 3.0, 70.0),)
 TILE = 12
 
 
@@ -48,7 +49,8 @@ def frames(
     domes: tuple[LightDome, ...], milky_way: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     clean, mask, altitude = rendered((), milky_way)
-    dirty, _, _ = rendered(domes, milky_way)
+    # Light adds up: the domes' is the same with the Milky Way and without.
+    dirty = clean + (rendered(domes, False)[0] - rendered((), False)[0])
     level = np.median(clean[mask], axis=0)
     return clean / level, dirty / level, mask, altitude
 
@@ -68,7 +70,7 @@ def errors(image: np.ndarray, truth: np.ndarray, above: np.ndarray) -> np.ndarra
 
 
 @pytest.mark.parametrize("milky_way", [False, True])
-@pytest.mark.parametrize("domes", [ONE, TWO], ids=["one", "two"])
+@pytest.mark.parametrize("domes", [ONE, TWO, WIDE], ids=["one", "two", "wide"])
 def test_a_light_dome_comes_off_to_five_per_cent(
     domes: tuple[LightDome, ...], milky_way: bool
 ) -> None:
@@ -77,20 +79,19 @@ def test_a_light_dome_comes_off_to_five_per_cent(
     before = errors(dirty, clean, above)
     out = dehaze(dirty, amount=1.0, opacity=0.0, mask=mask)
     after = errors(out, clean, above)
-    if milky_way:
-        # Where it stands on the horizon the Milky Way cannot be told from a town.
-        assert np.sqrt(np.mean(after**2, axis=0)).max() < 0.10
-        return
     assert np.abs(before).max(axis=0).min() > 0.3
-    assert np.sqrt(np.mean(after**2, axis=0)).max() < 0.03
-    assert np.quantile(np.abs(after), 0.95, axis=0).max() < 0.05
+    assert np.sqrt(np.mean(after**2, axis=0)).max() < (0.035 if milky_way else 0.02)
+    # The one and the wide dome stand where the Milky Way's bulge does.
+    assert np.quantile(np.abs(after), 0.95, axis=0).max() < (0.07 if milky_way else 0.04)
 
 
-def test_a_sky_without_a_dome_is_left() -> None:
-    clean, _, mask, altitude = frames(ONE, False)
+@pytest.mark.parametrize("milky_way", [False, True])
+def test_a_sky_without_a_dome_is_left(milky_way: bool) -> None:
+    clean, _, mask, altitude = frames(ONE, milky_way)
     out = dehaze(clean, amount=1.0, opacity=0.0, mask=mask)
     after = errors(out, clean, mask & (altitude > 10.0))
-    assert np.sqrt(np.mean(after**2, axis=0)).max() < 0.01
+    assert np.sqrt(np.mean(after**2, axis=0)).max() < 0.02
+    assert np.quantile(np.abs(after), 0.95, axis=0).max() < 0.04
 
 
 def test_stars_keep_their_light_or_get_some_back() -> None:
@@ -145,9 +146,9 @@ def test_the_state_rules_and_no_sky_is_no_haze() -> None:
     _, dirty, mask, _ = frames(ONE, False)
     state = measure(dirty, mask=mask)
     np.testing.assert_array_equal(dehaze(dirty, state=state, mask=mask), dehaze(dirty, mask=mask))
-    # A brighter natural sky leaves less to take away.
-    brighter = {"natural": [2 * v for v in state["natural"]], "airlight": state["airlight"]}
-    less = dehaze(dirty, state=brighter, opacity=0.0, mask=mask)
+    # Half the veil of another frame leaves more.
+    weaker = state | {"veil": [0.5 * v for v in state["veil"]]}
+    less = dehaze(dirty, state=weaker, opacity=0.0, mask=mask)
     assert less[mask].mean() > dehaze(dirty, state=state, opacity=0.0, mask=mask)[mask].mean()
     nowhere = np.zeros(mask.shape, bool)
     assert dehaze(dirty, mask=nowhere) is dirty
