@@ -220,7 +220,9 @@ class ProcessingSettings(Section):
     """From raw to the picture."""
 
     dark_root: Path | None = Field(
-        None, description="Folder with master bias/dark FITS files; left out: none are applied."
+        None,
+        description="Folder with master bias, dark and flat FITS files; left out: 'masters' in the"
+        " archive, where 'darks take' puts them, once it is there, and for its own frames only.",
     )
     debayer: Literal["edge-aware", "bilinear"] = Field("edge-aware", description="Demosaic method.")
     hot_pixel_sigma: float = Field(

@@ -2,7 +2,7 @@
 
 Frames are grouped by what a master must share (camera, kind, size, binning, gain, offset, exposure
 time, and temperature to a degree) and each group becomes one file of
-:func:`master_folder`.
+:func:`allsky360.masters.master_folder`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from allsky360.imaging.flat import flat_for
 from allsky360.imaging.master import MasterMismatch, Masters
 from allsky360.imaging.match import pedestal_for
 from allsky360.imaging.stack import Stack, frame_levels, stack
-from allsky360.masters import load_masters
+from allsky360.masters import load_masters, master_folder
 from allsky360.masters_write import MasterFacts, write_master
 from allsky360.model import Exposure
 
@@ -65,11 +65,6 @@ class BuildReport:
 class _Frame:
     path: Path
     about: Exposure  # without its pixels
-
-
-def master_folder(settings: Settings) -> Path:
-    """Return where masters are kept: ``processing.dark_root``, else ``masters`` in the archive."""
-    return settings.processing.dark_root or settings.storage.root / "masters"
 
 
 # -- building ---------------------------------------------------------------------------------

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allsky360.config import Settings
 from allsky360.errors import AllskyError
 from allsky360.imaging.master import Master, MasterKind, Masters
 
 SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
+
+FOLDER = "masters"
+"""Of the archive, where the masters lie that the camera's own frames were made into."""
 
 UNSTABLE = "UNSTABLE"
 """Name of the table of pixels that are not the same from one exposure to the next."""
@@ -21,6 +25,22 @@ UNSTABLE = "UNSTABLE"
 
 class MasterError(AllskyError):
     """A master file or its folder cannot be used."""
+
+
+def master_folder(settings: Settings) -> Path:
+    """Return where masters are kept: ``processing.dark_root``, else ``masters`` in the archive."""
+    return settings.processing.dark_root or settings.storage.root / FOLDER
+
+
+def masters_in_use(settings: Settings, root: Path) -> Path | None:
+    """Return the folder whose masters are applied to frames of the archive at ``root``.
+
+    ``processing.dark_root``, there or not; else ``masters`` in the archive once it is there.
+    """
+    if settings.processing.dark_root is not None:
+        return settings.processing.dark_root
+    kept = root / FOLDER
+    return kept if kept.is_dir() else None
 
 
 def load_masters(root: Path) -> Masters:

@@ -287,7 +287,7 @@ def test_take_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(app, ["darks", "take", "2", "--count", "5", "--biases", "5"])
     assert result.exit_code == 0, result.output
     assert "2 masters, 0 frames failed" in result.output
-    assert "set processing.dark_root" in result.output
+    assert f"applied from the next frame on: {tmp_path / 'masters'}" in result.output
 
 
 def _with_numbers(events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

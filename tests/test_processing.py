@@ -19,6 +19,7 @@ from allsky360.cli import app
 from allsky360.config import ProcessingSettings, Settings
 from allsky360.errors import AllskyError
 from allsky360.imaging.encode import read_facts
+from allsky360.masters import MasterError
 from allsky360.model import Bracket, Exposure, Site
 from allsky360.processing import (
     masters_for,
@@ -247,6 +248,23 @@ def test_masters_are_read_again_when_the_folder_changes(tmp_path: Path) -> None:
         again = masters_for(settings)
         assert again is not None
         assert max(float(np.max(np.asarray(m.pixels))) for m in again.frames) == level
+
+
+def test_an_archive_applies_the_masters_that_lie_in_it(tmp_path: Path) -> None:
+    assert masters_for(Settings(), tmp_path) is None
+    (tmp_path / "masters").mkdir()
+    fits.PrimaryHDU(np.zeros((4, 4), np.float32), fits.Header([("IMAGETYP", "bias")])).writeto(
+        tmp_path / "masters" / "bias.fits"
+    )
+    found = masters_for(Settings(), tmp_path)
+    assert found is not None
+    assert [m.name for m in found.frames] == ["bias.fits"]
+    # Files of other cameras get none unless the settings name them.
+    assert masters_for(Settings()) is None
+    # What the settings name is used, and missed.
+    named = Settings(processing={"dark_root": tmp_path / "nothing"})
+    with pytest.raises(MasterError, match="does not exist"):
+        masters_for(named, tmp_path)
 
 
 def test_a_damaged_earlier_record_costs_only_its_tone(tmp_path: Path, settings: Settings) -> None:

@@ -42,8 +42,7 @@ def take(
     for made in report.built:
         _built(made)
     _finish(report)
-    if settings.processing.dark_root is None:
-        typer.echo(f"set processing.dark_root = {str(master_folder(settings))!r} to apply them")
+    typer.echo(f"applied from the next frame on: {master_folder(settings)}")
 
 
 @app.command()

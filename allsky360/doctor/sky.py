@@ -9,6 +9,7 @@ from allsky360.config import Settings
 from allsky360.doctor.finding import Finding
 from allsky360.errors import AllskyError
 from allsky360.lenses import newest_lens
+from allsky360.masters import masters_in_use
 
 
 def sky(settings: Settings) -> Iterator[Finding]:
@@ -50,7 +51,7 @@ def _lens(settings: Settings, camera: str) -> Finding:
 
 
 def _masters(settings: Settings) -> Finding:
-    root = settings.processing.dark_root
+    root = masters_in_use(settings, settings.storage.root)
     if root is None:
         mend = "Cover the lens and run 'allsky360 darks take' once."
         return Finding("sky", "masters", "none", "no dark frames are used", mend)

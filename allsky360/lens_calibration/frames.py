@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from allsky360.arrays import Backend
 from allsky360.config import Settings
@@ -54,9 +55,9 @@ class Finder:
     backend: Backend
 
     @classmethod
-    def of(cls, settings: Settings) -> Finder:
-        """Read the masters and the parameters once."""
-        return cls(parameters_from(settings), masters_for(settings), backend_for(settings))
+    def of(cls, settings: Settings, root: Path | None = None) -> Finder:
+        """Read the masters and the parameters once; ``root`` is the archive of the frames."""
+        return cls(parameters_from(settings), masters_for(settings, root), backend_for(settings))
 
     def seen(self, bracket: Bracket, name: str) -> Seen:
         """Return the stars of a bracket; their time is the middle of its longest exposure."""

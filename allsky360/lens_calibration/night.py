@@ -197,7 +197,7 @@ def _solve_night(job: _Job, records: Sequence[FrameRecord], settings: Settings) 
         raise _NothingToSolve(
             "too-few-stars", f"none of {len(dark)} dark frames shows more than {most:.0f} stars"
         )
-    seen = _read(job, refs, Finder.of(settings))
+    seen = _read(job, refs, Finder.of(settings, job.archive.root))
     current = _current(job, *seen[0].size)
     hint = current.lens if current is not None else None
     solution = _solve(seen, job.site, hint)

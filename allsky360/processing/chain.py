@@ -22,7 +22,7 @@ from allsky360.imaging.parameters import ChainParameters
 from allsky360.imaging.pipeline import Developed
 from allsky360.imaging.steps import StepLog
 from allsky360.imaging.tone import knows_exposure
-from allsky360.masters import load_masters, masters_stamp
+from allsky360.masters import load_masters, masters_in_use, masters_stamp
 from allsky360.model import Site
 
 if TYPE_CHECKING:
@@ -43,10 +43,19 @@ def backend_for(settings: Settings) -> Backend:
     return "numpy" if settings.dask.gpu == "never" else best_backend()
 
 
-def masters_for(settings: Settings) -> Masters | None:
-    """Return the frames of ``processing.dark_root``; read again only when a file in it changed."""
-    root = settings.processing.dark_root
-    return None if root is None else _cached_masters(root, masters_stamp(root))
+def masters_for(settings: Settings, root: Path | None = None) -> Masters | None:
+    """Return the masters to apply; read again only when a file among them changed.
+
+    Parameters
+    ----------
+    settings
+        The whole tree.
+    root
+        The archive whose frames they are for; None: files of any camera, which get masters only
+        where ``processing.dark_root`` names some.
+    """
+    folder = settings.processing.dark_root if root is None else masters_in_use(settings, root)
+    return None if folder is None else _cached_masters(folder, masters_stamp(folder))
 
 
 @lru_cache(maxsize=1)

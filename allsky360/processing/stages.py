@@ -144,7 +144,7 @@ def begin_frame(
         bracket,
         parameters_from(settings),
         log,
-        masters=masters_for(settings),
+        masters=masters_for(settings, root),
         backend=backend_for(settings),
     )
     lens = lens_for(root, ref.camera, frame, log, upto=lens_upto)

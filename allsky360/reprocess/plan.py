@@ -29,7 +29,7 @@ from allsky360.imaging.filters.registry import FILTERS
 from allsky360.imaging.parameters import parameters_from
 from allsky360.imaging.tone import TONE_VERSION
 from allsky360.lenses import lens_paths
-from allsky360.masters import masters_stamp
+from allsky360.masters import masters_in_use, masters_stamp
 from allsky360.processing.chain import MEASURE_VERSION
 from allsky360.processing.previous import memory_of_an_earlier_night
 
@@ -113,7 +113,7 @@ def plan_night(
             f"{camera} {night} cannot be made again: retention removed its raw frames.",
             mend="Mark nights you want to keep whole as favourites.",
         )
-    changed = with_overrides(settings, overrides)
+    changed = _with_masters_named(with_overrides(settings, overrides), root)
     provenance = _provenance(root, camera, changed)
     digest = digest_of(provenance)
     shown = current_version(folder)
@@ -188,11 +188,20 @@ def plan_nights(
     return plan
 
 
+def _with_masters_named(settings: Settings, root: Path) -> Settings:
+    """Name the folder of masters, so that a worker that has not got it fails and says so."""
+    folder = masters_in_use(settings, root)
+    if folder is None:
+        return settings
+    named = settings.processing.model_copy(update={"dark_root": folder.absolute()})
+    return settings.model_copy(update={"processing": named})
+
+
 def _provenance(root: Path, camera: str, settings: Settings) -> dict[str, Any]:
     """Collect everything that makes a frame what it is, beside its raw exposures."""
     lenses = lens_paths(root, camera)
-    dark_root = settings.processing.dark_root
-    stamp = masters_stamp(dark_root) if dark_root is not None else ()
+    folder = masters_in_use(settings, root)
+    stamp = masters_stamp(folder) if folder is not None else ()
     return {
         "software": f"allsky360 {__version__}",
         "parameters_digest": parameters_from(settings).digest(),
