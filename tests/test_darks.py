@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from allsky360.cli import app
 from allsky360.config import Settings
-from allsky360.darks import DarksError, Order, build, check, latest_exposures, master_folder, take
+from allsky360.darks import DarksError, Order, build, check, latest_exposures, take
 from allsky360.imaging.calibrate import calibrate
 from allsky360.imaging.flat import flat_for
 from allsky360.imaging.master import Masters
-from allsky360.masters import MasterError, load_masters
+from allsky360.masters import MasterError, load_masters, master_folder
 from allsky360.masters_write import write_frame
 from allsky360.model import Exposure
 from allsky360.simulator.sensor import SensorModel

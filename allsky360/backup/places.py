@@ -10,8 +10,8 @@ from allsky360.archive import Archive
 from allsky360.archive.layout import is_slug
 from allsky360.config import Settings
 from allsky360.config_text import walk_fields
-from allsky360.darks import master_folder
 from allsky360.lenses import lens_folder, lens_paths
+from allsky360.masters import master_folder
 
 SETTINGS = "settings.toml"
 DATABASE = "prefect/prefect.db"

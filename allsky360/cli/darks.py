@@ -29,8 +29,9 @@ def take(
     from datetime import UTC, datetime
 
     from allsky360.config import load_settings
-    from allsky360.darks import Order, master_folder
+    from allsky360.darks import Order
     from allsky360.darks import take as take_frames
+    from allsky360.masters import master_folder
     from allsky360.net import netloc
     from allsky360.owner.client import OwnerClient
 
@@ -57,8 +58,9 @@ def build(
 ) -> None:
     """Build masters of frames taken with any program."""
     from allsky360.config import load_settings
-    from allsky360.darks import KINDS, master_folder
+    from allsky360.darks import KINDS
     from allsky360.darks import build as build_masters
+    from allsky360.masters import master_folder
 
     if kind and kind not in KINDS:
         raise typer.BadParameter("say bias, dark or flat", param_hint="--kind")
@@ -70,8 +72,7 @@ def build(
 def list_masters() -> None:
     """List the masters at hand."""
     from allsky360.config import load_settings
-    from allsky360.darks import master_folder
-    from allsky360.masters import load_masters
+    from allsky360.masters import load_masters, master_folder
 
     masters = load_masters(master_folder(load_settings()))
     for m in masters.frames:
@@ -94,8 +95,8 @@ def check(
     from allsky360.camera.files import read_exposures
     from allsky360.config import load_settings
     from allsky360.darks import check as check_masters
-    from allsky360.darks import latest_exposures, master_folder
-    from allsky360.masters import load_masters
+    from allsky360.darks import latest_exposures
+    from allsky360.masters import load_masters, master_folder
 
     settings = load_settings()
     masters = load_masters(master_folder(settings))

@@ -112,7 +112,7 @@ def dehaze(
 
 
 def measure(image: Array, *, mask: Array | None = None) -> State:
-    """Fit the natural sky and the veil (coefficients of :mod:`.domes`), and measure the airlight."""
+    """Fit natural sky and veil (coefficients of :mod:`.domes`), and measure the airlight."""
     blocks = reduce_sky(image, mask)
     if not blocks.sky.any():
         return {"natural": [], "veil": [], "airlight": [1.0]}
@@ -150,7 +150,7 @@ class _Place:
             closed, turn.astype(np.float32), at.astype(np.float32), cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )  # fmt: skip
-        return laid.reshape(*self.distance.shape, -1).astype(np.float64)
+        return np.asarray(laid.reshape(*self.distance.shape, -1), np.float64)
 
 
 def zenith_distances_deg(rings: int) -> tuple[float, ...]:
