@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,18 @@ from allsky360.model import Site
 SHARED_DATA = Path(
     os.environ.get("ALLSKY360_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
 )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print a failure when it happens: a run that is cut off has no summary."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        reason = "\n".join(report.longreprtext.splitlines()[-40:])
+        print(
+            f"\nFAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)\n{reason}",
+            file=sys.__stdout__,
+            flush=True,
+        )
 
 
 @pytest.fixture(autouse=True)
