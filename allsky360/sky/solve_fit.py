@@ -6,9 +6,11 @@ that describe no lens on its way to some that do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,77 +99,126 @@ def unit_vectors(altitude_deg: Float, azimuth_deg: Float) -> Float:
 
 def project(g: Geometry, enu: Float) -> tuple[Float, Float]:
     """Return x and y of directions ``(N, 3)``, wherever they fall."""
-    x, y, *_ = _project(g, enu)
+    x, y, _ = project_with_angle(g, enu)
     return x, y
+
+
+def project_with_angle(g: Geometry, enu: Float) -> tuple[Float, Float, Float]:
+    """Return x, y, and the angle from the optical axis in radians."""
+    x, y, theta = _places(g.values, _BASES.index(g.projection), g.parity, enu)
+    return x, y, theta
 
 
 def axis_angle(g: Geometry, enu: Float) -> Float:
     """Return the angle from the optical axis, radians."""
-    _, _, theta, _, _ = _project(g, enu)
-    return theta
-
-
-def _project(g: Geometry, enu: Float) -> tuple[Float, Float, Float, Float, Float]:
-    v = g.values
-    tn, te = np.radians(v[_TN]), np.radians(v[_TE])
-    e, n, z = enu[:, 0], enu[:, 1], enu[:, 2]
-    n2, z2 = n * np.cos(tn) - z * np.sin(tn), n * np.sin(tn) + z * np.cos(tn)
-    e2, z3 = e * np.cos(te) - z2 * np.sin(te), e * np.sin(te) + z2 * np.cos(te)
-    theta = np.arctan2(np.hypot(e2, n2), z3)
-    phi = np.arctan2(e2, n2) + np.radians(v[_ROT])
-    r = v[_F] * shape(g.projection, theta, v[_K3:])
-    return (
-        v[_CX] + g.parity * r * np.sin(phi),
-        v[_CY] - r * np.cos(phi),
-        theta,
-        phi,
-        r,
-    )
+    return project_with_angle(g, enu)[2]
 
 
 def shape(projection: Projection, theta: Float, k: Float) -> Float:
     """Return radius over focal length at ``theta`` radians."""
-    t2 = theta * theta
-    odd = theta * t2 * (k[0] + t2 * (k[1] + t2 * k[2]))
-    return np.asarray(_BASE[projection](theta) + odd)
-
-
-_BASE: dict[str, Callable[[Float], Float]] = {
-    "equidistant": lambda t: t,
-    "equisolid": lambda t: 2 * np.sin(t / 2),
-    "stereographic": lambda t: 2 * np.tan(np.minimum(t, 2.8) / 2),
-    "orthographic": np.sin,
-}
+    return np.asarray(_radii(_BASES.index(projection), theta, k))
 
 
 def jacobian(g: Geometry, enu: Float, free: Sequence[int]) -> Float:
     """Return d(x, y)/d(values[free]), ``(2 N, len(free))``, x rows first."""
-    _, _, theta, phi, r = _project(g, enu)
-    radial_x, radial_y = g.parity * np.sin(phi), -np.cos(phi)
-    turn_x, turn_y = g.parity * r * np.cos(phi), r * np.sin(phi)
-    zero, one = np.zeros_like(theta), np.ones_like(theta)
-    f = g.values[_F]
-    columns = []
-    for k in free:
-        if k == _CX:
-            column = (one, zero)
-        elif k == _CY:
-            column = (zero, one)
-        elif k == _F:
-            column = (radial_x * r / f, radial_y * r / f)
-        elif k == _ROT:
-            column = (np.radians(turn_x), np.radians(turn_y))
-        elif k in (_TN, _TE):
-            step = np.zeros(9)
-            step[k] = 1e-4
-            up, down = g.with_values(g.values + step), g.with_values(g.values - step)
-            (ax, ay), (bx, by) = project(up, enu), project(down, enu)
-            column = ((ax - bx) / 2e-4, (ay - by) / 2e-4)
-        else:
-            power = f * theta ** (3 + 2 * (k - _K3))
-            column = (radial_x * power, radial_y * power)
-        columns.append(np.concatenate(column))
-    return np.stack(columns, axis=1)
+    base = _BASES.index(g.projection)
+    return np.asarray(_derivatives(g.values, base, g.parity, enu, np.array(free, dtype=np.int64)))
+
+
+# Compiled, as a blind solution asks for some hundred thousand projections of a hundred stars.
+_compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+_BASES: tuple[Projection, ...] = ("equidistant", "equisolid", "stereographic", "orthographic")
+
+
+@_compiled  # type: ignore[untyped-decorator,unused-ignore]
+def _radius(base: int, theta: float, k: Float) -> tuple[float, float]:  # pragma: no cover
+    """Return radius over focal length, and its derivative."""
+    t2 = theta * theta
+    r = theta * t2 * (k[0] + t2 * (k[1] + t2 * k[2]))
+    slope = t2 * (3 * k[0] + t2 * (5 * k[1] + t2 * 7 * k[2]))
+    if base == 0:
+        return r + theta, slope + 1.0
+    if base == 1:
+        return r + 2 * np.sin(theta / 2), slope + np.cos(theta / 2)
+    if base == 2:
+        if theta > 2.8:  # towards infinity
+            return r + 2 * np.tan(1.4), slope
+        t = np.tan(theta / 2)
+        return r + 2 * t, slope + 1.0 + t * t
+    return r + np.sin(theta), slope + np.cos(theta)
+
+
+@_compiled  # type: ignore[untyped-decorator,unused-ignore]
+def _radii(base: int, theta: Float, k: Float) -> Float:  # pragma: no cover
+    out = np.empty(theta.size)
+    for i in range(theta.size):
+        out[i] = _radius(base, theta[i], k)[0]
+    return out
+
+
+@_compiled  # type: ignore[untyped-decorator,unused-ignore]
+def _places(  # pragma: no cover
+    v: Float, base: int, parity: int, enu: Float
+) -> tuple[Float, Float, Float]:
+    tn, te, turn = np.radians(v[_TN]), np.radians(v[_TE]), np.radians(v[_ROT])
+    sn, cn, se, ce = np.sin(tn), np.cos(tn), np.sin(te), np.cos(te)
+    x, y, angle = np.empty(len(enu)), np.empty(len(enu)), np.empty(len(enu))
+    for i in range(len(enu)):
+        e, n, z = enu[i]
+        n2, z2 = n * cn - z * sn, n * sn + z * cn
+        e2, z3 = e * ce - z2 * se, e * se + z2 * ce
+        theta = np.arctan2(np.hypot(e2, n2), z3)
+        phi = np.arctan2(e2, n2) + turn
+        r = v[_F] * _radius(base, theta, v[_K3:])[0]
+        x[i] = v[_CX] + parity * r * np.sin(phi)
+        y[i] = v[_CY] - r * np.cos(phi)
+        angle[i] = theta
+    return x, y, angle
+
+
+@_compiled  # type: ignore[untyped-decorator,unused-ignore]
+def _derivatives(  # pragma: no cover
+    v: Float, base: int, parity: int, enu: Float, free: NDArray[np.int64]
+) -> Float:
+    tn, te, turn = np.radians(v[_TN]), np.radians(v[_TE]), np.radians(v[_ROT])
+    sn, cn, se, ce = np.sin(tn), np.cos(tn), np.sin(te), np.cos(te)
+    count, degree = len(enu), np.pi / 180.0
+    out = np.zeros((2 * count, len(free)))
+    for i in range(count):
+        e, n, z = enu[i]
+        n2, z2 = n * cn - z * sn, n * sn + z * cn
+        e2, z3 = e * ce - z2 * se, e * se + z2 * ce
+        rho = max(np.hypot(e2, n2), 1e-12)  # on the axis a direction has no azimuth
+        theta = np.arctan2(rho, z3)
+        phi = np.arctan2(e2, n2) + turn
+        over_f, slope = _radius(base, theta, v[_K3:])
+        r, sin, cos = v[_F] * over_f, np.sin(phi), np.cos(phi)
+        for j in range(len(free)):
+            k = free[j]
+            dr, dphi = 0.0, 0.0
+            if k == _CX:
+                out[i, j] = 1.0
+                continue
+            if k == _CY:
+                out[count + i, j] = 1.0
+                continue
+            if k == _F:
+                dr = over_f
+            elif k == _ROT:
+                dphi = degree
+            elif k in (_TN, _TE):
+                if k == _TN:
+                    de, dn, dz = -n2 * se, -z2, n2 * ce
+                else:
+                    de, dn, dz = -z3, 0.0, e2
+                drho = (e2 * de + n2 * dn) / rho
+                dr = v[_F] * slope * (z3 * drho - rho * dz) * degree
+                dphi = (n2 * de - e2 * dn) / (rho * rho) * degree
+            else:
+                dr = v[_F] * theta ** (3 + 2 * (k - _K3))
+            out[i, j] = parity * (dr * sin + r * cos * dphi)
+            out[count + i, j] = r * sin * dphi - dr * cos
+    return out
 
 
 def robust_sigma(residual: Float) -> float:

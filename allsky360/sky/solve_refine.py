@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from allsky360.sky.lens import Projection
 from allsky360.sky.match import match_points
-from allsky360.sky.solve_fit import Geometry, axis_angle, fit, project, robust_sigma, shape
+from allsky360.sky.solve_fit import (
+    Geometry,
+    axis_angle,
+    fit,
+    project,
+    project_with_angle,
+    robust_sigma,
+    shape,
+)
 
 Float = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -84,10 +92,10 @@ def predicted(field: Field, g: Geometry, limit: int) -> tuple[Index, Float, Floa
     """Return which of the sky's stars fall on the frame, the ``limit`` brightest, and where."""
     # A frame that shows a tenth of the hemisphere shows a tenth of its stars.
     ahead = min(field.enu.shape[0], 20 * limit)
-    x, y = project(g, field.enu[:ahead])
+    x, y, theta = project_with_angle(g, field.enu[:ahead])
     with np.errstate(invalid="ignore"):
         on = (x > -1) & (x < field.width) & (y > -1) & (y < field.height)
-    on &= axis_angle(g, field.enu[:ahead]) < _FARTHEST
+    on &= theta < _FARTHEST
     chosen = np.flatnonzero(on)[:limit]
     return chosen, x[chosen], y[chosen]
 
