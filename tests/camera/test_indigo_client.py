@@ -27,7 +27,7 @@ from tests.camera.fake_indigo import CAM, FakeIndigo
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "RECONNECT_PAUSE_S", 0.0)
-    monkeypatch.setattr(client_module, "MISMATCH_GRACE_S", 0.1)
+    monkeypatch.setattr(client_module, "MISMATCH_GRACE_S", 0.5)
     monkeypatch.setattr(capabilities_module, "QUIET_S", 0.05)
 
 
