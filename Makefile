@@ -11,14 +11,16 @@ STAMP  := $(VENV)/.installed
 # the time of the tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test cover lint types unit bench measure faults fuzz setup lock clean
+.PHONY: run test cover checks warm-up lint types unit bench measure faults fuzz setup lock clean
 
 run: setup
 	@$(BIN)/allsky360 up
 
 # Three at a time, as many wait for servers; then, with nothing heavy beside them, those that run the
-# whole system by the clock.
-test: setup lint types
+# whole system by the clock. What is compiled on first use is compiled beside lint and types: else
+# each process of the tests would do so.
+test: setup
+	@$(MAKE) --no-print-directory -j2 --output-sync=target checks warm-up
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m alone tests/system tests/flows
 
@@ -26,6 +28,12 @@ test: setup lint types
 cover: setup
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone" --cov --cov-report=
 	@$(BIN)/python -m pytest -m alone --cov --cov-append --cov-report=term:skip-covered
+
+checks: lint
+	@$(MAKE) --no-print-directory types
+
+warm-up: setup
+	@$(BIN)/allsky360 warm-up
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

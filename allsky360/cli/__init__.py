@@ -34,6 +34,7 @@ from allsky360.cli import timelapse as timelapse_command
 from allsky360.cli import up as up_command
 from allsky360.cli import verify as verify_command
 from allsky360.cli import versions as versions_command
+from allsky360.cli import warm_up as warm_up_command
 from allsky360.cli import watch as watch_command
 from allsky360.errors import AllskyError
 
@@ -59,6 +60,7 @@ app.command("migrate")(migrate_command.migrate)
 app.command("backup")(backup_command.backup)
 app.command("restore")(backup_command.restore)
 app.command("doctor")(doctor_command.doctor)
+app.command("warm-up")(warm_up_command.warm_up)
 app.command("watch")(watch_command.watch)
 app.command("retention")(retention_command.retention)
 app.command("favourite")(retention_command.favourite)

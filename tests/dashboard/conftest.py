@@ -28,7 +28,7 @@ from allsky360.net import listening_socket
 from tests.dashboard.archive import NOW, SITE, Truth
 from tests.dashboard.visit import DESKTOP, Visit
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 Open = Callable[..., Visit]

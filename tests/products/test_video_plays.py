@@ -16,7 +16,7 @@ from allsky360.products.video.looks import Plain
 from allsky360.products.video.make import make_video
 from tests.products.test_video import HEIGHT, WIDTH, plan_of, write
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 WATCH = """async (address) => {
   const video = document.createElement('video');
