@@ -1,8 +1,11 @@
 """When Sun and Moon rise and set, when twilight ends and begins; anywhere on Earth.
 
-Altitudes are sampled every five minutes and each crossing is refined to a fraction of a second. A
+Altitudes are looked at every five minutes and each crossing is refined to a fraction of a second. A
 body that comes within 0.004 degrees of a limit and turns again between two samples is not seen to
 cross it; real refraction at the horizon varies a hundred times more.
+
+Of a night, the ephemeris is asked at 25 instants only: the sine of an altitude is as smooth as the
+Earth turns, and a Chebyshev polynomial through them is right to a millionth of a degree.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from allsky360.model import Site, as_utc
@@ -32,6 +36,7 @@ HORIZON_REFRACTION_DEG = 34.0 / 60.0
 SUNSET_DEG = -50.0 / 60.0
 CIVIL_DEG, NAUTICAL_DEG, ASTRONOMICAL_DEG = -6.0, -12.0, -18.0
 STEP = timedelta(minutes=5)
+NODES = 25
 
 
 @dataclass(frozen=True)
@@ -199,31 +204,47 @@ def _upper_limb(site: Site, whens: Sequence[datetime], name: str) -> tuple[Float
     )
 
 
+def _through(begin: datetime, end: datetime) -> tuple[list[datetime], Callable[[Float], Margins]]:
+    """Return instants, and what makes angles there into a function of time between two instants."""
+    half, middle = (end - begin) / 2, begin + (end - begin) / 2
+    nodes = [middle + half * x for x in chebyshev.chebpts1(NODES)]
+
+    def place(times: Sequence[datetime]) -> Float:
+        return np.array([(t - middle) / half for t in times])
+
+    def curve(angle_deg: Float) -> Margins:
+        """Draw through angles between -90 and 90 degrees."""
+        sine = chebyshev.chebfit(place(nodes), np.sin(np.radians(angle_deg)), NODES - 1)
+        return lambda times: np.degrees(
+            np.arcsin(np.clip(chebyshev.chebval(place(times), sine), -1.0, 1.0))
+        )
+
+    return nodes, curve
+
+
 def night_times(site: Site, night: date) -> NightTimes:
     """Return every boundary of a night (see :meth:`allsky360.model.Site.night_of`)."""
     begin = site.noon_utc(night)
     end = begin + timedelta(days=1)
-    n = round((end - begin) / STEP) + 1
-    whens = [begin + STEP * i for i in range(n)]
-    track = sun_moon_track(site, whens)
-    sun = track.sun_altitude_deg
+    whens = [begin + STEP * i for i in range(round((end - begin) / STEP) + 1)]
+    nodes, curve = _through(begin, end)
+    track = sun_moon_track(site, nodes)
+    sun_at, moon_at = curve(track.sun_altitude_deg), curve(track.moon_altitude_deg)
+    radius_at = curve(track.moon_radius_deg)
+    sun = sun_at(whens)
 
     def boundary(limit_deg: float) -> Darkness:
-        found = _crossings(
-            lambda times: altitudes_deg(site, times, "Sun") - limit_deg, whens, sun - limit_deg, sun
-        )
+        found = _crossings(lambda times: sun_at(times) - limit_deg, whens, sun - limit_deg, sun)
         before = [t for t in found.sets if t <= found.lowest]
         after = [t for t in found.rises if t >= found.lowest]
         return Darkness(
             limit_deg, found.course, before[-1] if before else None, after[0] if after else None
         )
 
-    moon = _crossings(
-        lambda times: _upper_limb(site, times, "Moon")[1],
-        whens,
-        track.moon_altitude_deg + track.moon_radius_deg + HORIZON_REFRACTION_DEG,
-        track.moon_altitude_deg,
-    )
+    def limb(times: Sequence[datetime]) -> Float:
+        return moon_at(times) + radius_at(times) + HORIZON_REFRACTION_DEG
+
+    moon = _crossings(limb, whens, limb(whens), moon_at(whens))
     astronomical = boundary(ASTRONOMICAL_DEG)
     dark = _without_moon(astronomical, moon, begin, end)
     lowest = int(np.argmin(sun))
