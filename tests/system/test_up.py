@@ -25,7 +25,7 @@ SMALL = {
 
 
 @pytest.mark.timeout(900)
-def test_every_part_comes_back_and_no_committed_frame_is_lost(tmp_path: Path) -> None:
+def test_every_part_comes_back_no_frame_is_lost_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     with House(tmp_path, SMALL) as house:
         house.until("first frame on the live page", house.latest_id, 300)
         picture = httpx.get(f"http://127.0.0.1:{house.port['api']}/api/v1/latest/picture")
@@ -50,20 +50,15 @@ def test_every_part_comes_back_and_no_committed_frame_is_lost(tmp_path: Path) ->
             )
         for frame in seen:  # announced before a kill: still there after all of them
             assert house.get("api", f"/api/v1/frames/{frame}"), frame
+        left = [pid for part in MARKS if (pid := house.pid(part)) is not None]
+        stopped_at = time.monotonic()
+    assert house.process.returncode == 0
+    assert time.monotonic() - stopped_at < 100
+    assert len(left) == len(MARKS)
+    assert not [pid for pid in left if Path(f"/proc/{pid}").exists()]
     nights = list((tmp_path / "data").glob("*/*/*/raw*.zarr"))
     assert nights
     for store in nights:
         problems = verify_night(store.parent)
         assert not [p for p in problems if p.severity == "error"], problems
     assert "stopped" in house.tail()
-
-
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
-    with House(tmp_path, SMALL) as house:
-        house.until("the owner to answer", lambda: house.get("owner", "/status"), 180)
-        pids = [pid for part in MARKS if (pid := house.pid(part)) is not None]
-        assert len(pids) >= 3
-        started = time.monotonic()
-    assert house.process.returncode == 0
-    assert time.monotonic() - started < 100
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
