@@ -11,29 +11,33 @@ STAMP  := $(VENV)/.installed
 # the time of the tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test cover checks warm-up lint types unit bench measure faults fuzz setup lock clean
+.PHONY: run test cover alone beside warm-up lint types unit bench measure faults fuzz setup lock clean
 
 run: setup
 	@$(BIN)/allsky360 up
 
-# Three at a time, as many wait for servers; then, with nothing heavy beside them, those that run the
-# whole system by the clock. What is compiled on first use is compiled beside lint and types: else
-# each process of the tests would do so.
+# First the tests that run the whole system by the clock, and beside them, in the time they wait, what
+# must not hurry: lint, types, and compiling what is else compiled on first use by every process.
+# Then the others, three at a time, as many wait for servers.
 test: setup
-	@$(MAKE) --no-print-directory -j2 --output-sync=target checks warm-up
+	@$(MAKE) --no-print-directory -j2 --output-sync=target alone beside
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone"
+
+alone: setup
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m alone tests/system tests/flows
+
+beside: setup
+	@nice -n 19 $(MAKE) --no-print-directory lint
+	@nice -n 19 $(MAKE) --no-print-directory warm-up
+	@nice -n 19 $(MAKE) --no-print-directory types
+
+warm-up: setup
+	@$(BIN)/allsky360 warm-up
 
 # The same with coverage, which costs a quarter more time.
 cover: setup
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone" --cov --cov-report=
 	@$(BIN)/python -m pytest -m alone --cov --cov-append --cov-report=term:skip-covered
-
-checks: lint
-	@$(MAKE) --no-print-directory types
-
-warm-up: setup
-	@$(BIN)/allsky360 warm-up
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

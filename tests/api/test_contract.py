@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.contract import app_with_everything, operations, probe
 
-EXAMPLES = 4
+EXAMPLES = 2
 
 
 @pytest.fixture(scope="module")
