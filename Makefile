@@ -11,28 +11,24 @@ STAMP  := $(VENV)/.installed
 # the time of the tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test cover alone beside warm-up lint types unit bench measure faults fuzz setup lock clean
+.PHONY: run test cover warm-up checks lint types unit bench measure faults fuzz setup lock clean
 
 run: setup
 	@$(BIN)/allsky360 up
 
-# First the tests that run the whole system by the clock, and beside them, in the time they wait, what
-# must not hurry: lint, types, and compiling what is else compiled on first use by every process.
-# Then the others, three at a time, as many wait for servers.
+# What is compiled on first use is compiled first, beside lint and types: else every process of the
+# tests would do so. Then the tests, three at a time, as many wait for servers; last, with nothing
+# heavy beside them, those that run the whole system by the clock.
 test: setup
-	@$(MAKE) --no-print-directory -j2 --output-sync=target alone beside
+	@$(MAKE) --no-print-directory -j2 warm-up checks
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone"
-
-alone: setup
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m alone tests/system tests/flows
-
-beside: setup
-	@nice -n 19 $(MAKE) --no-print-directory lint
-	@nice -n 19 $(MAKE) --no-print-directory warm-up
-	@nice -n 19 $(MAKE) --no-print-directory types
 
 warm-up: setup
 	@$(BIN)/allsky360 warm-up
+
+checks: lint
+	@$(MAKE) --no-print-directory types
 
 # The same with coverage, which costs a quarter more time.
 cover: setup
