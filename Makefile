@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCK   ?= deployments/locks/dev.lock
-JOBS   ?= 3
+JOBS   ?= 4
 STAMP  := $(VENV)/.installed
 
 # Where the environment forbids byte code, every process compiles every library again: a third of
@@ -17,7 +17,7 @@ run: setup
 	@$(BIN)/allsky360 up
 
 # What is compiled on first use is compiled first, beside lint and types: else every process of the
-# tests would do so. Then the tests, three at a time, as many wait for servers; last, with nothing
+# tests would do so. Then the tests, four at a time, as many wait for servers or disks; last, with nothing
 # heavy beside them, those that run the whole system by the clock.
 test: setup
 	@$(MAKE) --no-print-directory -j2 warm-up checks

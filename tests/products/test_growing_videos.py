@@ -121,7 +121,7 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "how"), [KINDS[0], KINDS[2], KINDS[4]])
+@pytest.mark.parametrize(("name", "how"), [KINDS[2], KINDS[4]])
 def test_grown_in_steps_is_the_same_as_at_once(
     tmp_path: Path, name: str, how: dict[str, Any]
 ) -> None:
