@@ -1,10 +1,10 @@
 """Colour PSNR of our demosaicing against Menon 2007, and what both cost.
 
-Natural pictures: the real frames of ../shared/data and scikit-image's samples where they are at
-hand, a synthetic one always. JPEGs are halved first, which takes their own demosaicing and chroma
-subsampling out. Each is mosaiced, demosaiced and compared, 10 border pixels left out. Menon is
-``benchmarks.menon``, which equals colour-demosaicing to the last digit; where that package is
-installed it is timed too.
+Natural pictures: the real frames of ../shared/data (or ``ALLSKY360_TEST_DATA``) and scikit-image's
+samples where they are at hand, a synthetic one always. JPEGs are halved first, which takes their
+own demosaicing and chroma subsampling out. Each is mosaiced, demosaiced and compared, 10 border
+pixels left out. Menon is ``benchmarks.menon``, which equals colour-demosaicing to the last digit;
+where that package is installed it is timed too.
 
 Run: python -m benchmarks.debayer      (exit code 1 where ours is more than 1 dB below Menon)
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ from benchmarks.timing import best, device_name
 Floats = NDArray[np.float32]
 
 MARK_DB = -1.0
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(os.environ.get("ALLSKY360_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 REAL = {
     "winona": ("winona-rpihq-2021/sky-2021-09-19-05-13-32.jpg", (400, 500)),
     "kho": ("kho-svalbard/LYR-Sony-111220_200933.jpg", (300, 300)),

@@ -135,8 +135,9 @@ def drawing(record: Record) -> str:
         parts.append(text(x + 5, y + BAR - 5, f"{row['copies']:.0f} copies, {row['ms']:.0f} ms"))
         y += BAR
     y += 40.0
-    top = y
     scale = span / max([MARK_COPIES, *(r["copies"] for r in filters)])
+    foot = y + BAR * len(filters)
+    parts += mark(LEFT + MARK_COPIES * scale, y, foot, f"mark {MARK_COPIES:g}")
     for row in filters:
         parts.append(text(LEFT - 6, y + BAR - 5, row["name"], "end"))
         colour = COLOURS[6] if row["good"] is False else COLOURS[0]
@@ -146,11 +147,13 @@ def drawing(record: Record) -> str:
             words += f"; predecessor {row['predecessor']:.0f}×"
         parts.append(text(LEFT + row["copies"] * scale + 5, y + BAR - 5, words))
         y += BAR
-    parts += mark(LEFT + MARK_COPIES * scale, top, y, f"mark {MARK_COPIES:g}")
     style = 'font-family="sans-serif" font-size="11" fill="#222"'
+    # Words that a line crosses stay readable.
+    halo = "text { stroke: #fff; stroke-width: 3px; stroke-linejoin: round; paint-order: stroke }"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 14:.0f}" {style}>',
+            f"<style>{halo}</style>",
             '<rect width="100%" height="100%" fill="#fff"/>',
             *parts,
             "</svg>\n",
