@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,6 +41,10 @@ OBSTACLE = 0.4
 """Blocks darker than this share of the sky's median are no sky."""
 FADE = 0.02
 """Share of the sky's radius over which the filter ends."""
+LIT = 0.5
+"""Share of the sky's median above which blocks belong to the sky's circle."""
+STRAY = 0.002
+"""Share of the circle's blocks that may lie outside it."""
 ENOUGH = 20_000
 """Blocks above which every other one of every other row does: at most 28 numbers are fitted."""
 RIDGE = 1e-6
@@ -101,12 +106,22 @@ def measure(image: Array, *, degree: int = 2, mask: Array | None = None) -> Stat
 
 
 def _circle(blocks: Blocks) -> list[float]:
-    """Middle and radius of the smallest circle about the sky's middle that holds all of it."""
+    """Middle and radius of the smallest circle about the sky's middle that holds all of it.
+
+    The sky is here the largest connected lit part: beyond the image circle of a lens there is stray
+    light, which no one has masked.
+    """
     if not blocks.sky.any():
         return [0.0, 0.0, 2.0]
-    x, y = blocks.x[blocks.sky], blocks.y[blocks.sky]
+    light = blocks.luminance
+    lit = blocks.sky & (light >= LIT * np.median(light[blocks.sky]))
+    if not lit.any():  # below zero throughout: no light, but a pedestal
+        lit = blocks.sky
+    _, parts, about, _ = cv2.connectedComponentsWithStats(lit.astype(np.uint8), connectivity=4)
+    largest = parts == 1 + int(np.argmax(about[1:, cv2.CC_STAT_AREA]))
+    x, y = blocks.x[largest], blocks.y[largest]
     x0, y0 = 0.5 * float(x.min() + x.max()), 0.5 * float(y.min() + y.max())
-    return [x0, y0, float(np.hypot(x - x0, y - y0).max())]
+    return [x0, y0, float(np.quantile(np.hypot(x - x0, y - y0), 1.0 - STRAY))]
 
 
 def _inside(x: Floats, y: Floats, circle: list[float]) -> Floats:
@@ -193,7 +208,7 @@ def _darker_half(plane: Floats, sky: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 FILTER = Filter(
     "gradient",
-    2,
+    3,
     "linear",
     gradient,
     measure=measure,

@@ -113,6 +113,24 @@ def test_devices_agree() -> None:
         np.testing.assert_allclose(found[key], values, atol=1e-4)
 
 
+def test_stray_light_beyond_the_image_circle_is_no_sky() -> None:
+    sky, slope, mask = scene()
+    y, x = np.mgrid[:H, :W]
+    lit = np.where(mask[..., None], sky + slope, 0.02)
+    stray = (np.hypot(y - H / 2, x - W / 2) > 0.95 * W / 2) & ~mask
+    given = np.where(stray[..., None], 0.7, lit).astype(np.float32)
+    out = gradient(given)
+    np.testing.assert_allclose(out[stray], given[stray], atol=1e-6)
+    around = ~mask & ~stray & (np.hypot(y - H / 2, x - W / 2) > 0.85 * W / 2)
+    np.testing.assert_allclose(out[around], given[around], atol=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0])
+def test_no_light_is_no_gradient(level: float) -> None:
+    image = np.full((64, 64, 3), level, np.float32)
+    np.testing.assert_allclose(gradient(image), image, atol=1e-6)
+
+
 def test_beyond_the_image_circle_it_stays_dark() -> None:
     sky, slope, mask = scene()
     dark = np.where(mask[..., None], sky + slope, 0.0).astype(np.float32)
