@@ -16,8 +16,8 @@ export PYTHONDONTWRITEBYTECODE :=
 run: setup
 	@$(BIN)/allsky360 up
 
-# What is compiled on first use is compiled first, beside lint and types: else every process of the
-# tests would do so. Then the tests, four at a time, as many wait for servers or disks; last, with nothing
+# What is compiled on first use, to machine code or byte code, is compiled first, beside lint and
+# types: else every process of the tests would do so. Then the tests, four at a time, as many wait for servers or disks; last, with nothing
 # heavy beside them, those that run the whole system by the clock.
 test: setup
 	@$(MAKE) --no-print-directory -j2 warm-up checks
@@ -29,6 +29,7 @@ warm-up: setup
 
 checks: lint
 	@$(MAKE) --no-print-directory types
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null
 
 # The same with coverage, which costs a quarter more time.
 cover: setup

@@ -7,10 +7,12 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 
 from allsky360 import __version__
 from allsky360.api import problems
@@ -76,6 +78,34 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.public_service = service.for_public()
     app.state.archive_root = settings.storage.root
     problems.add_handlers(app)
+    app.router.routes.extend(_routes())
+    pages.mount_assets(app)
+    a = settings.api
+    app.add_middleware(Compression)
+    app.add_middleware(Counting, counts=service.counts)
+    app.add_middleware(HeadAsGet)
+    limit = RateLimit(a.rate_per_s, a.rate_burst)
+    app.add_middleware(Guard, settings=a, grants=grants_of(a), limit=limit)
+    if a.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(a.cors_origins),
+            allow_methods=["GET", "HEAD"],
+            allow_headers=["Authorization", "If-None-Match", "Last-Event-ID", "Range"],
+            expose_headers=["ETag", "Link", "X-Frame-Id", "Content-Range", "Retry-After"],
+            max_age=3600,
+        )
+    app.add_middleware(SecurityHeaders)
+    plain_openapi = app.openapi
+    app.openapi = lambda: _with_problems(plain_openapi())  # type: ignore[method-assign]
+    return app
+
+
+@lru_cache(maxsize=1)
+def _routes() -> list[BaseRoute]:
+    """Return every route; made once a process, as half a second goes by over it."""
+    made = FastAPI()
+    made.router.routes.clear()
     api = APIRouter(prefix=API)
     modules = (
         site,
@@ -98,31 +128,12 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for module in modules:
         api.include_router(module.router)
-    app.include_router(index.router)
-    app.include_router(api)
-    app.include_router(metrics.router)
-    app.include_router(arrays.router)
-    app.include_router(pages.router)
-    pages.mount_assets(app)
-    a = settings.api
-    app.add_middleware(Compression)
-    app.add_middleware(Counting, counts=service.counts)
-    app.add_middleware(HeadAsGet)
-    limit = RateLimit(a.rate_per_s, a.rate_burst)
-    app.add_middleware(Guard, settings=a, grants=grants_of(a), limit=limit)
-    if a.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(a.cors_origins),
-            allow_methods=["GET", "HEAD"],
-            allow_headers=["Authorization", "If-None-Match", "Last-Event-ID", "Range"],
-            expose_headers=["ETag", "Link", "X-Frame-Id", "Content-Range", "Retry-After"],
-            max_age=3600,
-        )
-    app.add_middleware(SecurityHeaders)
-    plain_openapi = app.openapi
-    app.openapi = lambda: _with_problems(plain_openapi())  # type: ignore[method-assign]
-    return app
+    made.include_router(index.router)
+    made.include_router(api)
+    made.include_router(metrics.router)
+    made.include_router(arrays.router)
+    made.include_router(pages.router)
+    return list(made.router.routes)
 
 
 @contextlib.asynccontextmanager
