@@ -11,18 +11,23 @@ STAMP  := $(VENV)/.installed
 # the time of the tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test cover warm-up checks lint types unit bench measure faults fuzz setup lock clean
+.PHONY: run test test-long cover warm-up checks lint types unit bench measure faults fuzz setup lock clean
 
 run: setup
 	@$(BIN)/allsky360 up
 
 # What is compiled on first use, to machine code or byte code, is compiled first, beside lint and
-# types: else every process of the tests would do so. Then the tests, four at a time, as many wait for servers or disks; last, with nothing
-# heavy beside them, those that run the whole system by the clock.
+# types: else every process of the tests would do so. Then the tests, four at a time, as many wait for
+# servers or disks; last, with nothing beside it, the one that runs the whole system by the clock.
 test: setup
 	@$(MAKE) --no-print-directory -j2 warm-up checks
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone"
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m alone tests/system tests/flows
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not alone and not long"
+	@$(BIN)/python -m pytest -m "alone and not long" tests/system
+
+# What another test or a benchmark shows too, at less cost; not part of CI.
+test-long: setup
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not alone"
+	@$(BIN)/python -m pytest -m "long and alone" tests/flows
 
 warm-up: setup
 	@$(BIN)/allsky360 warm-up

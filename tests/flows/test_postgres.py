@@ -119,6 +119,7 @@ def postgres(free_port: Callable[[], int]) -> Iterator[Postgres]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.long
 def test_prefect_runs_on_postgresql_and_survives_its_crash(
     postgres: Postgres, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:

@@ -26,7 +26,7 @@ from allsky360.supervisor.prefect_env import prefect_environment
 from tests.flows.fake_owner import FakeOwner
 
 # 150 s on two idle cores
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.long, pytest.mark.timeout(600)]
 REPOSITORY = Path(__file__).parents[2]
 SLOT_S = 20
 
