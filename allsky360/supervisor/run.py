@@ -14,7 +14,7 @@ import httpx
 from rich.console import Console
 from rich.live import Live
 
-from allsky360.config import Settings, load_settings, site_from
+from allsky360.config import Settings, clock_from, load_settings, site_from
 from allsky360.errors import AllskyError
 from allsky360.logs import as_json_line
 from allsky360.supervisor import view
@@ -54,6 +54,7 @@ async def _run(settings: Settings, console: Console) -> None:
     progress = view.Progress(
         site=f"{site.name or 'site'} {site.latitude_deg:+.2f} {site.longitude_deg:+.2f}",
         archive=str(root),
+        clock=clock_from(settings),
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from allsky360.clock import REAL_CLOCK, Clock
 from allsky360.supervisor.process import PartState
 
 COLOURS = {
@@ -32,6 +33,7 @@ class Progress:
 
     site: str
     archive: str
+    clock: Clock = REAL_CLOCK
     started: float = field(default_factory=time.monotonic)
     owner: Mapping[str, Any] | None = None
     latest: Mapping[str, Any] | None = None
@@ -92,7 +94,7 @@ def frame_line(progress: Progress) -> str:
     when = str(progress.latest.get("time", ""))
     age = ""
     try:
-        seconds = (datetime.now(UTC) - datetime.fromisoformat(when)).total_seconds()
+        seconds = (progress.clock.now() - datetime.fromisoformat(when)).total_seconds()
         age = f", {duration(seconds)} ago" if seconds >= 0 else ""
     except ValueError:
         when = when or "unknown time"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from rich.console import Console
 
+from allsky360.clock import rehearsal
 from allsky360.supervisor.parts import Part
 from allsky360.supervisor.process import PartState
 from allsky360.supervisor.view import Progress, change_line, duration, render
@@ -39,6 +42,8 @@ def test_parts_faults_and_frames_are_named() -> None:
     assert "night: 10 s, 2.5 s at gain 100" in text
     assert "2026-11-22/000004" in text
     assert "first one 41 s after the start" in text
+    progress.clock = rehearsal(datetime(2026, 11, 22, 22, 0, 20, tzinfo=UTC))
+    assert "20 s ago" in shown(progress, state).replace("21 s ago", "20 s ago")
 
 
 def test_a_narrow_terminal_breaks_no_word_but_addresses() -> None:
