@@ -22,6 +22,7 @@ from allsky360.archive.durable import sync_file, sync_folder, write_atomic
 from allsky360.products.video.looks import Look
 from allsky360.products.video.plan import VideoError, VideoPlan, quiet_encoders
 from allsky360.products.video.reader import BadPicture, PictureReader
+from allsky360.products.video.scheduling import as_scheduled
 from allsky360.products.video.shot import Shot
 
 
@@ -142,6 +143,8 @@ def encode(frames: Iterable[av.VideoFrame], plan: VideoPlan, path: Path) -> int:
         context.color_range = ColorRange.MPEG
         context.color_primaries = ColorPrimaries.BT709
         context.color_trc = ColorTrc.IEC61966_2_1
+        with as_scheduled():
+            context.open()
         for frame in frames:
             frame.pts, frame.time_base = count, 1 / plan.rate
             out.mux(stream.encode(frame))

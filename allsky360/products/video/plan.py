@@ -17,6 +17,7 @@ import numpy as np
 from allsky360.arrays.bands import threads
 from allsky360.config_video import Codec, VideoSettings
 from allsky360.errors import AllskyError
+from allsky360.products.video.scheduling import as_scheduled
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +181,8 @@ def opens(name: str, pixel_format: str = "yuv420p") -> bool:
         context.framerate = Fraction(25)
         if name == "libx265":
             context.options = {"x265-params": "log-level=error"}
+        with as_scheduled():
+            context.open()
         frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format="rgb24")
         frame = frame.reformat(format=pixel_format)
         frame.pts, frame.time_base = 0, Fraction(1, 25)
