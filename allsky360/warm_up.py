@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from allsky360.archive import Archive, FrameRef, RawWriter
 from allsky360.config import Settings
 from allsky360.lenses import lens_folder
-from allsky360.model import Bracket, Exposure, Site
+from allsky360.model import Bracket, Site
 from allsky360.simulator.sky import SkySource
-from allsky360.simulator.source import ExposureRequest
+from allsky360.simulator.source import ExposureRequest, as_exposure
 from allsky360.sky.lens_file import LensFile, write_lens
 
 SITE = Site("warm-up", 28.76, -17.88, 2326.0)
@@ -70,8 +70,9 @@ class _Camera:
     writer: RawWriter
 
     def shoot(self, when: datetime, exposures_s: tuple[float, ...]) -> tuple[Path, FrameRef]:
-        bracket = _bracket(self.source, when, exposures_s)
-        return self.settings.storage.root, self.writer.append(bracket, {})
+        asked = [ExposureRequest(when, exposure_s) for exposure_s in exposures_s]
+        taken = tuple(as_exposure(self.source.expose(each), each, CAMERA) for each in asked)
+        return self.settings.storage.root, self.writer.append(Bracket(taken), {})
 
 
 @contextmanager
@@ -96,23 +97,3 @@ def _camera(processing: dict[str, object]) -> Iterator[_Camera]:
         write_lens(lens_folder(root, CAMERA) / "0001.json", lens)
         with closing(RawWriter(root, CAMERA, SITE)) as writer:
             yield _Camera(settings, source, writer)
-
-
-def _bracket(source: SkySource, when: datetime, exposures_s: tuple[float, ...]) -> Bracket:
-    taken = []
-    for exposure_s in exposures_s:
-        frame = source.expose(ExposureRequest(start=when, exposure_s=exposure_s, gain=0.0))
-        sensor = frame.truth["sensor"]
-        taken.append(
-            Exposure(
-                frame.pixels,
-                frame.pattern,
-                when,
-                exposure_s,
-                gain=0.0,
-                saturation_adu=sensor["saturation_adu"],
-                egain=sensor["egain_e_per_adu"],
-                camera=CAMERA,
-            )
-        )
-    return Bracket(tuple(taken))

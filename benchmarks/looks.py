@@ -15,10 +15,10 @@ import numpy as np
 
 from allsky360.camera.files import read_exposures
 from allsky360.imaging.display import SkyHints
-from allsky360.model import Bracket, Exposure, Site
+from allsky360.model import Bracket, Site
 from allsky360.simulator.conditions import SkyConditions
 from allsky360.simulator.sky import SkySource
-from allsky360.simulator.source import ExposureRequest
+from allsky360.simulator.source import ExposureRequest, as_exposure
 
 LA_PALMA = Site("La Palma", 28.7606, -17.8816, 2326.0)
 TARGET = 0.12
@@ -186,19 +186,7 @@ def _rendered(name: str, scene: Scene, size: tuple[int, int]) -> Look:
     start, exposures = scene.when, []
     for step in range(scene.exposures):
         request = ExposureRequest(start, longest / 4.0**step, gain)
-        frame = source.expose(request)
-        sensor = frame.truth["sensor"]
-        exposures.append(
-            Exposure(
-                frame.pixels,
-                frame.pattern,
-                start,
-                request.exposure_s,
-                gain=gain,
-                saturation_adu=sensor["saturation_adu"],
-                egain=sensor["egain_e_per_adu"],
-            )
-        )
+        exposures.append(as_exposure(source.expose(request), request))
         start += timedelta(seconds=request.exposure_s + 0.2)
     black = source.sensor.pedestal_adu(ExposureRequest(start, 1.0).offset)
     return Look(name, Bracket(tuple(exposures)), black, scene.hints, scene.profile, scene.places)

@@ -21,7 +21,7 @@ from allsky360.measure.memory import SkyMemory
 from allsky360.measure.transients import Pair, search_transients
 from allsky360.model import Bracket, Exposure, Site
 from allsky360.simulator.sky import SkySource
-from allsky360.simulator.source import ExposureRequest
+from allsky360.simulator.source import ExposureRequest, as_exposure
 from allsky360.sky.streaks_plane import streak_plane
 
 SITE = Site("La Palma", 28.7606, -17.8816, 2326.0)
@@ -43,17 +43,9 @@ def main() -> int:
     totals = []
     for k in range(options.frames):
         when = START + timedelta(seconds=30 * k)
-        shot = source.expose(ExposureRequest(start=when, exposure_s=10.0, gain=0.0))
-        sensor = shot.truth["sensor"]
-        exposure = Exposure(
-            shot.pixels,
-            shot.pattern,
-            when,
-            10.0,
-            gain=0.0,
-            saturation_adu=sensor["saturation_adu"],
-            egain=sensor["egain_e_per_adu"],
-        )
+        request = ExposureRequest(start=when, exposure_s=10.0, gain=0.0)
+        shot = source.expose(request)
+        exposure = as_exposure(shot, request)
         frame = linearise(Bracket((exposure,)), ChainParameters(), StepLog())
         pair = Pair()
         wall, busy = time.perf_counter(), time.process_time()

@@ -9,9 +9,9 @@ from allsky360.archive import RawWriter
 from allsky360.archive.durable import make_folder
 from allsky360.config import Settings, SiteSettings, StorageSettings
 from allsky360.lenses import lens_folder
-from allsky360.model import Bracket, Exposure, Site
+from allsky360.model import Bracket, Site
 from allsky360.simulator.sky import SkySource
-from allsky360.simulator.source import ExposureRequest
+from allsky360.simulator.source import ExposureRequest, as_exposure
 from allsky360.sky.lens_file import LensFile, write_lens
 
 SITE = Site("La Palma", 28.7606, -17.8816, 2326.0)
@@ -63,29 +63,11 @@ def make_night(
         for k in range(frames):
             when = start + timedelta(seconds=every_s * k)
             number = k % distinct if distinct else k
-            shot = shots.get(number) or source.expose(
-                ExposureRequest(start=when, exposure_s=exposure_s, gain=0.0)
-            )
+            request = ExposureRequest(start=when, exposure_s=exposure_s, gain=0.0)
+            shot = shots.get(number) or source.expose(request)
             if distinct:
                 shots[number] = shot
-            sensor = shot.truth["sensor"]
-            ref = writer.append(
-                Bracket(
-                    (
-                        Exposure(
-                            shot.pixels,
-                            shot.pattern,
-                            when,
-                            exposure_s,
-                            gain=0.0,
-                            saturation_adu=sensor["saturation_adu"],
-                            egain=sensor["egain_e_per_adu"],
-                            camera=CAMERA,
-                        ),
-                    )
-                ),
-                {},
-            )
+            ref = writer.append(Bracket((as_exposure(shot, request, CAMERA),)), {})
     finally:
         writer.close()
     return ref.night

@@ -12,7 +12,7 @@ from allsky360.archive import FrameRef, RawWriter
 from allsky360.config import Settings
 from allsky360.model import Bracket, Exposure, Site
 from allsky360.simulator.sky import SkySource
-from allsky360.simulator.source import ExposureRequest, SensorDescription
+from allsky360.simulator.source import ExposureRequest, SensorDescription, as_exposure
 from allsky360.sky.lens import LensModel, fisheye
 
 SITE = Site("La Palma", 28.7606, -17.8816, 2326.0)
@@ -38,18 +38,7 @@ def source(lens: LensModel, cloud_cover: float) -> SkySource:
 def exposure(start: datetime, lens: LensModel = LENS, cloud_cover: float = 0.0) -> Exposure:
     """One frame as the camera gives it."""
     request = ExposureRequest(start=start, exposure_s=EXPOSURE_S, gain=0.0)
-    frame = source(lens, cloud_cover).expose(request)
-    sensor = frame.truth["sensor"]
-    return Exposure(
-        frame.pixels,
-        frame.pattern,
-        start,
-        EXPOSURE_S,
-        gain=0.0,
-        saturation_adu=sensor["saturation_adu"],
-        egain=sensor["egain_e_per_adu"],
-        camera=CAMERA,
-    )
+    return as_exposure(source(lens, cloud_cover).expose(request), request, CAMERA)
 
 
 def hours(first: datetime, count: int, step_h: float = 1.5) -> list[datetime]:

@@ -340,7 +340,7 @@ def test_a_frame_with_a_lens_is_measured_and_named(tmp_path: Path, settings: Set
     from allsky360.imaging.parameters import ChainParameters
     from allsky360.lenses import lens_folder
     from allsky360.simulator.sky import SkySource
-    from allsky360.simulator.source import ExposureRequest
+    from allsky360.simulator.source import ExposureRequest, as_exposure
     from allsky360.sky.lens_file import LensFile, write_lens
 
     site = Site("La Palma", 28.7606, -17.8816, 2326.0)
@@ -348,12 +348,9 @@ def test_a_frame_with_a_lens_is_measured_and_named(tmp_path: Path, settings: Set
         Settings(simulator={"width": 1000, "height": 800, "cloud_cover": 0.0}), site
     )
     start = datetime(2026, 11, 14, 0, 0, tzinfo=UTC)
-    shot = source.expose(ExposureRequest(start=start, exposure_s=10.0, gain=0.0))
-    sensor = shot.truth["sensor"]
-    exposure = Exposure(
-        shot.pixels, shot.pattern, start, 10.0, gain=0.0,
-        saturation_adu=sensor["saturation_adu"], egain=sensor["egain_e_per_adu"],
-    )  # fmt: skip
+    request = ExposureRequest(start=start, exposure_s=10.0, gain=0.0)
+    shot = source.expose(request)
+    exposure = as_exposure(shot, request)
     root = settings.storage.root
     writer = RawWriter(root, "Test", site)
     refs = [writer.append(Bracket((exposure,)), {}) for _ in range(2)]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from allsky360.model import BayerPattern, FrameType
+from allsky360.model import BayerPattern, Exposure, FrameType
 
 Roi = tuple[int, int, int, int]
 
@@ -139,6 +139,21 @@ class SimulatedFrame:
     pattern: BayerPattern | None
     truth: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def as_exposure(frame: SimulatedFrame, request: ExposureRequest, camera: str = "") -> Exposure:
+    """Return a rendered frame as a camera that knows its own numbers would hand it over."""
+    sensor = frame.truth["sensor"]
+    return Exposure(
+        frame.pixels,
+        frame.pattern,
+        request.start,
+        request.exposure_s,
+        gain=request.gain,
+        saturation_adu=sensor["saturation_adu"],
+        egain=sensor["egain_e_per_adu"],
+        camera=camera,
+    )
 
 
 class FrameSource(Protocol):

@@ -18,10 +18,10 @@ from allsky360.imaging.steps import StepLog
 from allsky360.measure.frame import Measurement, measure_frame
 from allsky360.measure.memory import SkyMemory
 from allsky360.measure.names import DESCRIPTIONS, descriptions
-from allsky360.model import Bracket, Exposure, Site
+from allsky360.model import Bracket, Site
 from allsky360.processing.records import plain
 from allsky360.simulator.sky import SkySource
-from allsky360.simulator.source import ExposureRequest
+from allsky360.simulator.source import ExposureRequest, as_exposure
 
 SITE = Site("La Palma", 28.7606, -17.8816, 2326.0)
 NIGHT = datetime(2026, 11, 14, 0, 0, tzinfo=UTC)
@@ -40,17 +40,9 @@ def source(cloud_cover: float) -> SkySource:
 def shot(
     cloud_cover: float, when: datetime, exposure_s: float
 ) -> tuple[LinearFrame, dict[str, Any]]:
-    frame = source(cloud_cover).expose(ExposureRequest(start=when, exposure_s=exposure_s, gain=0.0))
-    sensor = frame.truth["sensor"]
-    exposure = Exposure(
-        frame.pixels,
-        frame.pattern,
-        when,
-        exposure_s,
-        gain=0.0,
-        saturation_adu=sensor["saturation_adu"],
-        egain=sensor["egain_e_per_adu"],
-    )
+    request = ExposureRequest(start=when, exposure_s=exposure_s, gain=0.0)
+    frame = source(cloud_cover).expose(request)
+    exposure = as_exposure(frame, request)
     return linearise(Bracket((exposure,)), ChainParameters(), StepLog()), frame.truth
 
 

@@ -15,10 +15,10 @@ from allsky360.config import Settings
 from allsky360.imaging.linear import LinearFrame, linearise
 from allsky360.imaging.parameters import ChainParameters
 from allsky360.imaging.steps import StepLog
-from allsky360.model import BAYER_PATTERNS, Bracket, Exposure, Site
+from allsky360.model import BAYER_PATTERNS, Bracket, Site
 from allsky360.simulator.photometry import COLOUR_BANDS
 from allsky360.simulator.sky import SkySource
-from allsky360.simulator.source import ExposureRequest
+from allsky360.simulator.source import ExposureRequest, as_exposure
 from allsky360.sky.photometry import Photometry, measure_photometry
 from allsky360.sky.plane import measurement_plane
 from allsky360.sky.star_colours import (
@@ -42,17 +42,8 @@ def measured(cloud_cover: float) -> tuple[LinearFrame, Photometry]:
         simulator={"width": 1600, "height": 1200, "cloud_cover": cloud_cover}  # type: ignore[arg-type]
     )
     source = SkySource.from_settings(settings, SITE)
-    shot = source.expose(ExposureRequest(start=NIGHT, exposure_s=10.0, gain=0.0))
-    sensor = shot.truth["sensor"]
-    exposure = Exposure(
-        shot.pixels,
-        shot.pattern,
-        NIGHT,
-        10.0,
-        gain=0.0,
-        saturation_adu=sensor["saturation_adu"],
-        egain=sensor["egain_e_per_adu"],
-    )
+    request = ExposureRequest(start=NIGHT, exposure_s=10.0, gain=0.0)
+    exposure = as_exposure(source.expose(request), request)
     frame = linearise(Bracket((exposure,)), ChainParameters(), StepLog())
     photometry = measure_photometry(
         measurement_plane(frame.image), source.lens, SITE, NIGHT, 10.0, clipped=frame.clipped
