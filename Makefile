@@ -48,7 +48,7 @@ types: setup
 	@$(BIN)/mypy
 
 unit: setup
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not alone"
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not alone and not long"
 
 # Every measurement; ratios against a reference of the same run. About an hour on two cores.
 # An environment of its own, with the libraries that are compared with.

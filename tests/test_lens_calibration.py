@@ -81,7 +81,6 @@ def test_a_lens_is_found_kept_and_followed(tmp_path: Path) -> None:
     assert file_lines(current)[0].startswith("lens 2 of sim-camera-1, 720 x 560 px")
 
 
-@pytest.mark.long
 def test_of_a_camera_moved_within_the_night_its_last_stand_counts(tmp_path: Path) -> None:
     after = moved(LENS, 0.0, 25.0)
     store(tmp_path, hours(EVENING, 1))

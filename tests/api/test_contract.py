@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.contract import app_with_everything, operations, probe
 
-EXAMPLES = 2
+EXAMPLES = 4
 
 
 @pytest.fixture(scope="module")

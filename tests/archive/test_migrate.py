@@ -313,7 +313,6 @@ for found in migrate.migrate(Path(sys.argv[1])):
 """
 
 
-@pytest.mark.long
 def test_a_power_cut_at_any_instant_costs_nothing(tmp_path: Path) -> None:
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed: apt-get install strace")

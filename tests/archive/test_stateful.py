@@ -119,7 +119,7 @@ class Night(RuleBasedStateMachine):
 
 
 Night.TestCase.settings = settings(
-    max_examples=6,
+    max_examples=12,
     stateful_step_count=14,
     deadline=None,
     suppress_health_check=list(HealthCheck),

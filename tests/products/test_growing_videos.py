@@ -121,7 +121,7 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "how"), [KINDS[2], KINDS[4]])
+@pytest.mark.parametrize(("name", "how"), KINDS)
 def test_grown_in_steps_is_the_same_as_at_once(
     tmp_path: Path, name: str, how: dict[str, Any]
 ) -> None:
@@ -166,7 +166,7 @@ def _grow_and_die(root: Path, settings: Settings, name: str, pieces: int) -> Non
     grow(root, settings, name)
 
 
-@pytest.mark.parametrize(("name", "how"), [KINDS[1], KINDS[3]])
+@pytest.mark.parametrize(("name", "how"), [KINDS[0], KINDS[3], KINDS[4]])
 def test_killed_three_times_and_resumed_is_the_same(
     tmp_path: Path, name: str, how: dict[str, Any]
 ) -> None:

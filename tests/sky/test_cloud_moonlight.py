@@ -106,7 +106,6 @@ def test_colour_is_not_asked_where_the_moon_does_not_light(lights: SunMoon) -> N
     )
 
 
-@pytest.mark.long
 def test_a_moonlit_night_is_told_and_overcast_is_never_safe() -> None:
     night = cloudy_night(13, 0.4, 1, DUSK + FULL_MOON)
     assert night.decided.f1 > 0.9

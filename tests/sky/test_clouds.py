@@ -54,7 +54,6 @@ def test_clouds_by_day_are_found_by_colour() -> None:
     assert np.abs(day.fraction_error).max() < 0.12
 
 
-@pytest.mark.long
 def test_full_cloud_is_never_safe() -> None:
     assert set(overcast_verdicts(11, 1, remembered=True)) == {"unsafe"}
     assert set(overcast_verdicts(11, 1, remembered=False)) == {"unknown"}

@@ -126,7 +126,6 @@ def test_full_cloud_falls_back_on_what_is_remembered() -> None:
     assert np.median(p.delta_mag[bright]) > 2.0
 
 
-@pytest.mark.long
 def test_mono_gain_and_a_bright_sky() -> None:
     sensor = replace(SensorDescription(), pattern=None)
     source = SkySource(LA_PALMA, sensor, seed=3, conditions=SkyConditions(0.0, 18.5))

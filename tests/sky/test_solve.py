@@ -86,7 +86,6 @@ def test_sigmas_are_what_repeated_fits_scatter_by():
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_held_out_stars_never_move_the_fit():
     """Replace every fifth star by nonsense: the lens must stay, the verdict must not."""
     lens = fisheye(1600, 1100)
@@ -104,7 +103,6 @@ def test_held_out_stars_never_move_the_fit():
     assert error_px(lens, good.lens).max() < 0.5
 
 
-@pytest.mark.long
 def test_pieces_of_a_blob_do_not_vouch_for_each_other():
     """Split blobs put near-copies of fitted points among the held-out ones; those do not count."""
     lens = fisheye(1600, 1100)
@@ -189,7 +187,6 @@ def test_flipped_longitude_is_named():
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_flipped_latitude_is_named():
     lens = fisheye(1600, 1100)
     stars = found_stars(lens, PARANAL, DARK, np.random.default_rng(7))

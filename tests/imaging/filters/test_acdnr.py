@@ -154,7 +154,7 @@ def simulated_sky() -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
     return truth / sky, image / sky, mask, source.expose(request).truth["stars"]
 
 
-@pytest.mark.parametrize("used", USED[:1], ids=lambda used: str(dict(used)["amount_luminance"]))
+@pytest.mark.parametrize("used", USED, ids=lambda used: str(dict(used)["amount_luminance"]))
 def test_on_the_simulated_sky(used: tuple[tuple[str, Any], ...]) -> None:
     truth, image, mask, record = simulated_sky()
     out = acdnr(image, **dict(used), mask=mask)
