@@ -2,9 +2,10 @@
 
 Nothing in it is worth a person's night: the deployments are registered anew by the runner, frames
 and products are in the archive. So a database that SQLite calls damaged is put aside, as
-``prefect.db.damaged-1``, before the start, and the server is ended for a new start when it answers
-with errors and the file is damaged. Standard library, and of ours what needs no more: it lives as
-long as the server.
+``prefect.db.damaged-1``, before the start. Under a server that runs, damage shows where it is read:
+in an answer, or only in what the server prints while flow runs wait for it. Either has the file
+checked, and the server ended for a new start. Standard library, and of ours what needs no more: it
+lives as long as the server.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 from allsky360 import systemd
 from allsky360.logs import set_up_logging
@@ -26,7 +29,9 @@ from allsky360.logs import set_up_logging
 log = logging.getLogger("flows.server_keeper")
 
 ASK_EVERY_S = 20.0
-ERRORS_IN_A_ROW = 2
+DOUBTS_IN_A_ROW = 3
+"""A file that is well, under a server that goes on to complain: its copy in memory is not."""
+WORDS = (b"disk image is malformed", b"file is not a database")
 STOP_S = 12.0
 _PR_SET_PDEATHSIG = 1
 
@@ -39,7 +44,14 @@ def main(database: Path, api_url: str, host: str, port: str, form: str = "text")
     set_up_logging("prefect", form)
     put_aside_if_damaged(database)
     arguments = ["prefect", "server", "start", "--host", host, "--port", port]
-    server = subprocess.Popen([sys.executable, "-m", *arguments], preexec_fn=_die_with_parent)
+    server = subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        preexec_fn=_die_with_parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert server.stdout is not None
+    words = Words(server.stdout, sys.stdout.buffer)
     systemd.give_signs(lambda: systemd.answers(f"{api_url}/health"))
     stopped = False
 
@@ -50,19 +62,50 @@ def main(database: Path, api_url: str, host: str, port: str, form: str = "text")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    errors = 0
+    doubts = 0
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = server.wait(ASK_EVERY_S)
+            words.end()
             return 0 if stopped else abs(status)
-        errors = errors + 1 if answers_with_error(api_url) else 0
-        if errors >= ERRORS_IN_A_ROW and (what := damage(database)):
+        complains = words.complained() or answers_with_error(api_url)
+        doubts = doubts + 1 if complains else 0
+        if complains and ((what := damage(database)) or doubts >= DOUBTS_IN_A_ROW):
+            what = what or "so says the server"
             log.error("the database is damaged (%s): the server is started anew", what)
             server.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(STOP_S)
             server.kill()
+            words.end()
             return 1
+
+
+class Words:
+    """Passes on what the server prints, and notes where it complains of its database."""
+
+    def __init__(self, source: IO[bytes], target: IO[bytes]) -> None:
+        self._heard = threading.Event()
+        self._thread = threading.Thread(target=self._pass_on, args=(source, target), daemon=True)
+        self._thread.start()
+
+    def complained(self) -> bool:
+        """Whether it did since this was asked last."""
+        heard = self._heard.is_set()
+        self._heard.clear()
+        return heard
+
+    def end(self) -> None:
+        """Wait for the last words of a server that has ended."""
+        self._thread.join(2.0)
+
+    def _pass_on(self, source: IO[bytes], target: IO[bytes]) -> None:
+        for line in source:
+            if any(words in line for words in WORDS):
+                self._heard.set()
+            with contextlib.suppress(OSError):  # nobody listens: the server must not wait for it
+                target.write(line)
+                target.flush()
 
 
 def damage(database: Path) -> str:

@@ -431,9 +431,10 @@ FAULTS: tuple[Fault, ...] = (
     Fault("settings-spoiled", "settings", _spoil_settings, _mend_settings, 25.0, "runner"),
     # Prefect's database, clock
     Fault("database-locked", "Prefect database", _lock_database, _unlock_database, 25.0, "runner"),
-    Fault("database-damaged", "Prefect database", _damage_database, affects=_LONG["prefect"]),
+    Fault("database-damaged", "Prefect database", _damage_database, affects=_LONG["prefect"],
+          pictures=True),
     Fault("database-damaged-open", "Prefect database", _damage_open_database,
-          affects=_LONG["prefect"]),
+          affects=_LONG["prefect"], pictures=True),
     Fault("prefect-away", "prefect", _keep_prefect_away, _let_prefect_back, hold_sky_s=3600.0,
           pictures=True, apart=True),
     Fault("clock-forward", "clock", partial(_step_clock, STEP_S), needs="clock", sign="runner"),

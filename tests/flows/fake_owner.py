@@ -9,6 +9,7 @@ import json
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -88,27 +89,27 @@ class _Handler(BaseHTTPRequestHandler):
                         "sun_altitude_deg": -30.0,
                     }
                 )
-            elapsed = (datetime.now(UTC) - begun).total_seconds()
-            self._say(
-                {
-                    "event": "end",
-                    "brackets": count,
-                    "open_s": count * self.server.bracket_s,
-                    "elapsed_s": elapsed,
-                }
-            )
         except (BrokenPipeError, ConnectionResetError):
             pass  # the caller hung up: the burst is over
-        self.server.note(
+        ended = datetime.now(UTC)
+        self.server.note(  # before it is told, so that who hears of the end finds it
             {
                 "run_id": run_id,
                 "called": called.isoformat(),
                 "begun": begun.isoformat(),
                 "until": until.isoformat(),
-                "ended": datetime.now(UTC).isoformat(),
+                "ended": ended.isoformat(),
                 "brackets": count,
             }
         )
+        end = {
+            "event": "end",
+            "brackets": count,
+            "open_s": count * self.server.bracket_s,
+            "elapsed_s": (ended - begun).total_seconds(),
+        }
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._say(end)
 
     def _say(self, event: dict[str, Any]) -> None:
         self.wfile.write(json.dumps(event).encode() + b"\n")

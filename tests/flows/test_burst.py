@@ -54,7 +54,7 @@ class Given:
 def test_a_burst_hands_over_every_frame_until_the_slot_ends(
     settings: Settings, owner: FakeOwner, published: dict[str, list[Any]]
 ) -> None:
-    given, burst = Given(), burst_of(0.4)
+    given, burst = Given(), burst_of(0.6)
     record = take_burst.fn(settings, given, burst, "run-1")
     assert record["brackets"] == owner.bursts[0]["brackets"] == len(given.frames) >= 2
     assert [index for _, _, index in given.frames] == list(range(1, len(given.frames) + 1))

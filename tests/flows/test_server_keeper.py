@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from flows.server_keeper import answers_with_error, damage, put_aside_if_damaged
+from flows.server_keeper import Words, answers_with_error, damage, put_aside_if_damaged
 
 
 @pytest.fixture
@@ -82,3 +85,18 @@ def test_only_errors_of_the_server_itself_count(server: tuple[str, list[int]]) -
     answers += [200, 422, 500]
     assert [answers_with_error(url) for _ in range(3)] == [False, False, True]
     assert answers_with_error("http://127.0.0.1:9/api") is False
+
+
+def test_what_the_server_prints_is_passed_on_and_its_complaints_are_noted() -> None:
+    read, write = os.pipe()
+    target = io.BytesIO()
+    words = Words(os.fdopen(read, "rb"), target)
+    said = b"started\n", b"sqlite3.DatabaseError: database disk image is malformed\n", b"going on\n"
+    for number, line in enumerate(said):
+        os.write(write, line)
+        while not target.getvalue().endswith(line):
+            time.sleep(0.005)
+        assert words.complained() == (number == 1)
+    os.close(write)
+    words.end()
+    assert target.getvalue() == b"".join(said)

@@ -41,6 +41,18 @@ export async function ask(path, parameters = {}, options = {}) {
   return body;
 }
 
+// A picture, whole: ready to be drawn.
+export async function askImage(where) {
+  const image = new Image();
+  image.src = where;
+  try {
+    await image.decode();
+  } catch {
+    throw new ApiError("The picture did not arrive.", where, 0, "unreachable");
+  }
+  return image;
+}
+
 // All pages of a list, up to `most` entries.
 export async function askAll(path, parameters, name, most = 2000) {
   const found = [];

@@ -47,3 +47,16 @@ export function onNews(names, work, wait_ms = 60) {
     soon = setTimeout(() => { soon = null; work(); }, wait_ms);
   });
 }
+
+// `work` that is done again by itself, ever less often, while it answers false; asked again meanwhile, it is done at once.
+export function persistently(work, first_ms = 1000, most_ms = 30000) {
+  let later = null, pause_ms = first_ms;
+  return async function run() {
+    clearTimeout(later);
+    const well = await work();
+    clearTimeout(later);
+    pause_ms = well === false ? pause_ms : first_ms;
+    if (well === false) { later = setTimeout(run, pause_ms); pause_ms = Math.min(most_ms, 2 * pause_ms); }
+    return well;
+  };
+}

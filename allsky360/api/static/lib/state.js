@@ -19,9 +19,13 @@ export function failed(error, again) {
   return message("error", title, text, again ? h("button", { type: "button", class: "button", onclick: again }, "Try again") : null);
 }
 
-// Shows `work`'s nodes in `target`; says what goes on meanwhile and what went wrong. Returns whether it worked.
+// Whether the same may go well a little later.
+export const passes = (error) => !error.status || error.status === 429 || error.status >= 500;
+
+// Shows `work`'s nodes in `target`; says what goes on meanwhile and what went wrong, and tries that again by itself,
+// ever less often. Returns whether it worked.
 const turns = new WeakMap();
-export async function show(target, work, words = "Loading …") {
+export async function show(target, work, words = "Loading …", pause_ms = 2000) {
   const turn = (turns.get(target) || 0) + 1;
   turns.set(target, turn);
   const current = () => turns.get(target) === turn;
@@ -38,6 +42,8 @@ export async function show(target, work, words = "Loading …") {
     if (current()) {
       delete target.dataset.filled;
       target.replaceChildren(failed(error, () => show(target, work, words)));
+      const again = () => { if (current() && target.isConnected) show(target, work, words, Math.min(30000, 2 * pause_ms)); };
+      if (error.address && passes(error)) setTimeout(again, pause_ms);
     }
     return false;
   } finally {

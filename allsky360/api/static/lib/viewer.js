@@ -1,4 +1,5 @@
 // A picture to zoom and pan with mouse, touch and keys; what is drawn over it follows.
+import { askImage } from "/static/lib/api.js";
 import { h, icon, s } from "/static/lib/dom.js";
 
 const MAX_ZOOM = 16, STEP = 1.4;
@@ -34,9 +35,8 @@ export class Viewer {
   }
 
   async load(width) {
-    const frame = this.frame, image = new Image();
-    image.src = width ? `${frame.href}${frame.href.includes("?") ? "&" : "?"}width=${width}` : frame.href;
-    await image.decode();
+    const frame = this.frame;
+    const image = await askImage(width ? `${frame.href}${frame.href.includes("?") ? "&" : "?"}width=${width}` : frame.href);
     if (frame !== this.frame) return;
     this.shownWidth = width || Infinity;
     this.aspect = image.naturalWidth / image.naturalHeight;

@@ -1,10 +1,11 @@
 // One frame in full: picture, overlays, numbers, neighbours.
 import { card, facts, h } from "/static/lib/dom.js";
+import { persistently } from "/static/lib/events.js";
 import { date, span } from "/static/lib/format.js";
 import { frameFacts, framesOf, getFrame, nightPage, pageOf, rawLinks, skyFacts, thumbnail, when } from "/static/lib/frames.js";
 import { Picture } from "/static/lib/picture.js";
 import { page } from "/static/lib/shell.js";
-import { failed, message } from "/static/lib/state.js";
+import { failed, message, passes } from "/static/lib/state.js";
 
 const picture = new Picture({ label: "Picture of this frame" });
 const cover = h("div", {}), strip = h("div", { class: "strip", role: "list", "aria-label": "Frames around" });
@@ -17,10 +18,9 @@ let frame = null, around = [];
 const idOf = (address) => /frames\/([\d-]+\/\d+)/.exec(address)?.[1];
 const here = () => location.pathname.replace(/^\/frames\//, "");
 
-async function load(id) {
+const load = persistently(async () => {
   try {
-    const found = await getFrame(id);
-    frame = found;
+    frame = await getFrame(here());
     document.title = `${when(frame)} · allsky360`;
     document.querySelector(".page-title").textContent = `${date(String(frame.night))}, frame ${frame.index}`;
     before.disabled = !frame.neighbours.previous;
@@ -37,10 +37,12 @@ async function load(id) {
       cover.replaceChildren();
     } else cover.replaceChildren(message("empty", "Not processed yet", "The raw exposures are stored; the picture follows when it is processed."));
     showStrip();
+    return true;
   } catch (error) {
-    cover.replaceChildren(failed(error, () => load(id)));
+    cover.replaceChildren(failed(error, load));
+    return !passes(error);
   }
-}
+});
 
 function showOrigin() {
   const p = frame.provenance, seconds = (p.steps || []).reduce((sum, s) => sum + (s.seconds || 0), 0);
@@ -67,7 +69,7 @@ async function showStrip() {
 
 function go(id) {
   history.pushState(null, "", pageOf({ id }));
-  load(id);
+  load();
 }
 
 function step(which) {
@@ -81,11 +83,11 @@ await page(async (main) => {
   main.append(h("div", { class: "columns" },
     h("div", { class: "stack" }, h("div", { class: "toolbar" }, before, after, up, h("span", { class: "push" }, caption)), picture.root, h("section", { "aria-label": "Frames around" }, strip)),
     h("div", { class: "stack" }, card("Sky", sky), card("Frame", numbers), card("Where it comes from", origin))));
-  addEventListener("popstate", () => load(here()));
+  addEventListener("popstate", load);
   addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
     if (event.key === "ArrowLeft") step("previous");
     else if (event.key === "ArrowRight") step("next");
   });
-  await load(here());
+  await load();
 });

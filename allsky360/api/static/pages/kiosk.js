@@ -1,7 +1,7 @@
 // One picture and a few numbers, large, for a small display on a wall. Nothing to click; it keeps itself going.
-import { ask, clock, status } from "/static/lib/api.js";
+import { ask, askImage, clock, status } from "/static/lib/api.js";
 import { $, h } from "/static/lib/dom.js";
-import { onNews } from "/static/lib/events.js";
+import { onNews, persistently } from "/static/lib/events.js";
 import { clock as hms, number, percent, span } from "/static/lib/format.js";
 import { latest, part, when } from "/static/lib/frames.js";
 
@@ -15,21 +15,21 @@ async function refresh() {
     if (frame && (!shown || shown.id !== frame.id || shown.revision !== frame.revision)) await put(frame);
     const report = await status(300);
     words.textContent = report.state === "live" ? "" : report.message;
-    if (!frame) { words.textContent = `${report.message} ${reason}`; return; }
+    if (!frame) { words.textContent = `${report.message} ${reason}`; return true; }
     const s = await ask("/safety");
     safety.textContent = { safe: "Safe", unsafe: "Not safe", unknown: "Unknown" }[s.verdict];
     safety.className = `kiosk-safety ${{ safe: "good", unsafe: "bad", unknown: "warn" }[s.verdict]}`;
     safety.title = s.reason;
+    return true;
   } catch (error) {
     words.textContent = error.status ? error.message : "The service cannot be reached. This display tries again by itself.";
+    return false;
   }
 }
 
 async function put(frame) {
   const width = Math.min(2048, Math.ceil((Math.max(320, stage.clientWidth) * Math.min(2, devicePixelRatio || 1)) / 160) * 160);
-  const next = new Image();
-  next.src = `${frame.links.picture}&width=${width}`;
-  await next.decode();
+  const next = await askImage(`${frame.links.picture}&width=${width}`);
   shown = frame;
   image.src = next.src;
   image.alt = `All-sky picture of ${when(frame)}`;
@@ -50,8 +50,9 @@ function tick() {
 $("main").append(h("div", { class: "kiosk" }, stage, h("div", { class: "kiosk-side" }, time, age, safety, numbers, words)));
 words.textContent = "Asking for the newest picture …";
 tick();
-await refresh();
+const keep = persistently(refresh);
+await keep();
 document.body.dataset.ready = "yes";
-onNews(["frame", "state", "reset", "open", "lost", "poll"], refresh, 5);
+onNews(["frame", "state", "reset", "open", "lost", "poll"], keep, 5);
 setInterval(tick, 1000);
-setInterval(refresh, 30000);
+setInterval(keep, 30000);

@@ -2,12 +2,12 @@
 import { ask, clock, status } from "/static/lib/api.js";
 import { Chart } from "/static/lib/chart.js";
 import { card, facts, h } from "/static/lib/dom.js";
-import { onNews } from "/static/lib/events.js";
+import { onNews, persistently } from "/static/lib/events.js";
 import { exposure, number, span } from "/static/lib/format.js";
 import { frameFacts, latest, pageOf, rawLinks, skyFacts, thumbnail, when } from "/static/lib/frames.js";
 import { Picture } from "/static/lib/picture.js";
 import { page } from "/static/lib/shell.js";
-import { failed, message } from "/static/lib/state.js";
+import { failed, message, passes } from "/static/lib/state.js";
 
 const STRIP = 12;
 let shown = null, pace = null, report = null;
@@ -45,7 +45,7 @@ async function refresh() {
     if (!frame) {
       say("empty", report.last_frame ? "Not processed yet" : "Nothing has been captured yet", reason);
       nothing();
-      return;
+      return true;
     }
     if (!shown || shown.revision !== frame.revision || shown.id !== frame.id) {
       await picture.show(frame);  // before all else: this is what people wait for
@@ -56,8 +56,11 @@ async function refresh() {
     }
     report = await status();
     tick();
+    return true;
   } catch (error) {
-    if (!shown) cover.replaceChildren(failed(error, refresh));
+    if (!error.address) console.warn(error);  // not an answer of the service: a mistake of this page
+    if (!shown) cover.replaceChildren(failed(error, keep));
+    return !passes(error);
   }
 }
 
@@ -130,13 +133,14 @@ function tick() {
   countWords.textContent = `One every ${span(pace.every_s)}, ready ${span(pace.took_s)} after its start.`;
 }
 
+const keep = persistently(refresh);
 await page(async (main) => {
   const old = /^#(\d{4}-\d\d-\d\d\/\d+)$/.exec(location.hash);  // addresses of the first live page
   if (old) { location.replace(`/frames/${old[1]}`); return; }
   build(main);
-  await refresh();
-  onNews(["frame", "state", "reset", "open", "poll"], refresh, 5);
+  await keep();
+  onNews(["frame", "state", "reset", "open", "poll"], keep, 5);
   setInterval(tick, 1000);
   setInterval(showSafety, 60000);
-  setInterval(refresh, 60000);
+  setInterval(keep, 60000);
 });

@@ -1,14 +1,14 @@
 // Look around in the newest picture: a window that turns, the little planet, the whole horizon unrolled.
-import { ask, status } from "/static/lib/api.js";
+import { ask, askImage, status } from "/static/lib/api.js";
 import { h, s } from "/static/lib/dom.js";
-import { onNews } from "/static/lib/events.js";
+import { onNews, persistently } from "/static/lib/events.js";
 import { number } from "/static/lib/format.js";
 import { latest, part, when } from "/static/lib/frames.js";
 import { Lens, compass, vector } from "/static/lib/lens.js";
 import { place } from "/static/lib/look.js";
 import { page } from "/static/lib/shell.js";
 import { Sphere } from "/static/lib/sphere.js";
-import { failed, message } from "/static/lib/state.js";
+import { failed, message, passes } from "/static/lib/state.js";
 
 const START = {
   window: { kind: "window", azimuth_deg: 180, altitude_deg: 30, field_deg: 90 },
@@ -117,13 +117,11 @@ function say(node) {
 async function refresh() {
   try {
     const { frame, reason } = await latest(await status(300));
-    if (!frame) { if (!shown) say(message("empty", "Nothing to look around in yet", reason)); return; }
-    if (shown && shown.id === frame.id && shown.revision === frame.revision) return;
+    if (!frame) { if (!shown) say(message("empty", "Nothing to look around in yet", reason)); return true; }
+    if (shown && shown.id === frame.id && shown.revision === frame.revision) return true;
     const found = await ask(part(frame, "/view", { revision: frame.revision }));
-    if (!found.lens) { say(message("empty", "The lens is not known yet", `${found.reason} Without it no direction belongs to a pixel.`)); return; }
-    const image = new Image();
-    image.src = `${frame.links.picture}&width=${Math.min(4096, Math.max(1280, found.width))}`;
-    await image.decode();
+    if (!found.lens) { say(message("empty", "The lens is not known yet", `${found.reason} Without it no direction belongs to a pixel.`)); return true; }
+    const image = await askImage(`${frame.links.picture}&width=${Math.min(4096, Math.max(1280, found.width))}`);
     if (!shown) view = start(view.kind);
     shown = frame;
     say(null);
@@ -131,11 +129,15 @@ async function refresh() {
     box.dataset.frame = frame.id;
     box.dataset.how = sphere.how;
     draw();
+    return true;
   } catch (error) {
-    if (!shown) say(failed(error, refresh));
+    if (!error.address) console.warn(error);  // not an answer of the service: a mistake of this page
+    if (!shown) say(failed(error, keep));
+    return !passes(error);
   }
 }
 
+const keep = persistently(refresh);
 await page(async (main) => {
   main.append(h("div", { class: "toolbar" }, h("div", { class: "chips", role: "group", "aria-label": "View" }, buttons),
     h("label", { class: "chip push" }, follow, "Turn slowly")), h("div", { class: "hint" }, box), caption,
@@ -143,8 +145,8 @@ await page(async (main) => {
   box.dataset.kind = view.kind;
   say(message("loading", "Asking for the newest picture …"));
   listen();
-  await refresh();
-  onNews(["frame", "reset", "open", "poll"], refresh, 20);
+  await keep();
+  onNews(["frame", "reset", "open", "poll"], keep, 20);
   let before = 0;
   const turn = (now) => { if (follow.checked && shown && now - before > 30) { view.azimuth_deg += Math.min(100, now - before) * 0.004; before = now; draw(); } if (follow.checked) requestAnimationFrame(turn); };
   follow.addEventListener("change", () => { before = performance.now(); requestAnimationFrame(turn); });
