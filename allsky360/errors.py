@@ -20,5 +20,12 @@ class AllskyError(Exception):
         super().__init__(f"{message} {mend}".strip())
 
 
+def in_words(error: BaseException, most: int = 200) -> str:
+    """Say an exception in one short line: its kind and its message, not the data that it holds."""
+    said = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return line if len(line) <= most else f"{line[:most]} …"
+
+
 class SettingsError(AllskyError):
     """The settings file or environment holds one or more wrong values."""

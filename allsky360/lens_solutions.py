@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.archive.durable import locked, make_folder
+from allsky360.errors import in_words
 from allsky360.lenses import LensStoreError, lens_folder, lens_paths
 from allsky360.sky.lens_file import LensFile, LensFileError, write_lens
 from allsky360.sky.solve import LensSolution
@@ -60,7 +61,7 @@ def solution_of(content: LensFile) -> LensSolution:
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         raise LensFileError(
             f"lens file {content.serial} of {content.camera} has a quality that cannot be read: "
-            f"{error!r}.",
+            f"{in_words(error)}.",
             mend="Solve the lens again.",
         ) from error
 

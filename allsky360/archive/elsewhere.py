@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 
 from allsky360.archive.durable import sync_folder, write_atomic
 from allsky360.config_offsite import OffsiteSettings
+from allsky360.errors import in_words
 
 FILE = ".offsite.json"
 
@@ -66,7 +67,7 @@ def parse_record(data: bytes, url: str | None = None) -> Record:
             for name, (b, t, digest, etag) in content["files"].items()
         }
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a record of a copy: {error!r}") from error
+        raise ValueError(f"not a record of a copy: {in_words(error)}") from error
 
 
 def encode_record(url: str, record: Mapping[str, Safe]) -> bytes:

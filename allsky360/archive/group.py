@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from allsky360.archive.durable import make_folder, write_atomic
 from allsky360.archive.errors import UnknownSchema
 from allsky360.archive.layout import OLDEST_READ, SCHEMA
+from allsky360.errors import in_words
 
 CAPACITY = 1_000_000
 CHUNK = 1024
@@ -231,7 +232,7 @@ class Root:
         except (FileNotFoundError, UnknownSchema):
             raise
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{store / 'zarr.json'} is damaged: {error!r}") from error
+            raise ValueError(f"{store / 'zarr.json'} is damaged: {in_words(error)}") from error
         if len(rows) != 1:
             raise ValueError(f"{store / 'zarr.json'} is damaged: lengths {sorted(rows)}")
         return cls(attributes, arrays, rows.pop())
@@ -332,7 +333,7 @@ def open_image_array(store: Path, name: str, *, read_only: bool = False) -> Any:
     except OSError:
         raise
     except Exception as error:  # what Zarr raises on damaged metadata is of any kind
-        raise ValueError(f"{store / name / 'zarr.json'} is damaged: {error!r}") from error
+        raise ValueError(f"{store / name / 'zarr.json'} is damaged: {in_words(error)}") from error
 
 
 def image_path(store: Path, name: str, row: int, *leading: int, bands: bool) -> Path:

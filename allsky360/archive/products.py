@@ -18,6 +18,7 @@ from typing import Any, Literal
 from allsky360.archive.durable import make_folder, sync_file, sync_folder, write_atomic
 from allsky360.archive.errors import ArchiveError, archive_error
 from allsky360.archive.layout import night_folder
+from allsky360.errors import in_words
 
 FileRole = Literal["main", "preview", "data"]
 STATE_FOLDER = ".state"
@@ -162,7 +163,7 @@ class ProductRecord:
                 provenance=dict(content["provenance"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a product record: {error!r}") from error
+            raise ValueError(f"not a product record: {in_words(error)}") from error
 
 
 def products_folder(root: Path, camera: str, night: date, version: str) -> Path:

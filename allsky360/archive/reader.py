@@ -32,6 +32,7 @@ from allsky360.archive.layout import (
 )
 from allsky360.archive.raw import crc32, instant
 from allsky360.archive.removed import removed
+from allsky360.errors import in_words
 from allsky360.model import Bracket, Exposure, Site
 
 log = logging.getLogger(__name__)
@@ -353,7 +354,8 @@ class Archive:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArchiveError(
-                f"{tables[-1].path} says no site: {error!r}.", mend="Run 'allsky360 verify'."
+                f"{tables[-1].path} says no site: {in_words(error)}.",
+                mend="Run 'allsky360 verify'.",
             ) from error
 
     def device(self, camera: str, night: date) -> str:

@@ -17,6 +17,7 @@ from allsky360.archive.layout import VERSION, picture_path, raw_stores, record_p
 from allsky360.archive.raw import crc32, instant
 from allsky360.archive.reader import Archive
 from allsky360.archive.removed import Kind, removed
+from allsky360.errors import in_words
 
 Severity = Literal["error", "warning", "info"]
 
@@ -201,7 +202,7 @@ def _verify_processed(
         try:
             version = str(json.loads(current.read_bytes())["version"])
         except (ValueError, KeyError, TypeError) as error:
-            yield Problem("warning", str(current), f"damaged: {error!r}", "Delete it.")
+            yield Problem("warning", str(current), f"damaged: {in_words(error)}", "Delete it.")
     store = folder / f"{version}.zarr"
     if not store.is_dir():
         if frames:

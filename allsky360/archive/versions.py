@@ -20,6 +20,7 @@ from allsky360.archive.durable import make_folder, sync_folder, write_atomic
 from allsky360.archive.errors import ArchiveError, archive_error
 from allsky360.archive.layout import VERSION, current_version
 from allsky360.archive.products import LeftOut
+from allsky360.errors import in_words
 
 _NAME = re.compile(r"v(\d{4,})", re.ASCII)
 _MANIFEST = "version.json"
@@ -82,7 +83,7 @@ class VersionRecord:
                 failed=tuple(LeftOut(**x) for x in content["failed"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a version record: {error!r}") from error
+            raise ValueError(f"not a version record: {in_words(error)}") from error
 
 
 def versions(folder: Path) -> list[str]:

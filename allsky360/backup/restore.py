@@ -28,6 +28,7 @@ from allsky360.archive.durable import TryLock, WriterLock, make_folder, sync_fil
 from allsky360.backup.places import DATABASE, MANIFEST, SETTINGS, place_of
 from allsky360.backup.write import FORMAT, BackupError
 from allsky360.config import Settings, load_settings
+from allsky360.errors import in_words
 from allsky360.net import reachable
 from allsky360.supervisor.parts import parts_of
 
@@ -152,7 +153,7 @@ def _checked(
         number, entries = int(manifest["format"]), dict(manifest["members"])
         wanted = {n: (int(e["bytes"]), str(e["sha256"])) for n, e in entries.items()}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(file, f"its manifest: {error!r}") from error
+        raise _damaged(file, f"its manifest: {in_words(error)}") from error
     if number > FORMAT:
         raise BackupError(f"{file} is of a newer allsky360.", mend="Upgrade allsky360.")
     found = {n: s for n, s in sums.items() if n != MANIFEST}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from allsky360.archive import Archive, FrameRecord, FrameRef
 from allsky360.archive.layout import picture_path
-from allsky360.errors import AllskyError
+from allsky360.errors import AllskyError, in_words
 from allsky360.imaging.filters.geometry import Affine, affine_of
 from allsky360.lenses import current_lens
 from allsky360.model import Site
@@ -62,9 +62,9 @@ def picture_geometry(provenance: Mapping[str, Any]) -> PictureGeometry:
         steps = [(str(name), dict(keywords)) for name, keywords in profiles[chosen]]
         affine, shape = affine_of(steps, (int(height), int(width)))
     except (KeyError, IndexError, TypeError, ValueError, StopIteration) as error:
-        raise FrameUnusable(f"its record does not say how the picture was cut: {error!r}.") from (
-            error
-        )
+        raise FrameUnusable(
+            f"its record does not say how the picture was cut: {in_words(error)}."
+        ) from (error)
     return PictureGeometry(affine, (int(height), int(width)), shape)
 
 
@@ -161,7 +161,7 @@ class NightFrames:
             exposure_s = float(exposures[0].get("exposure_s", record.exposures_s[0]))
             begin = datetime.fromisoformat(exposures[0].get("start", record.time.isoformat()))
         except (IndexError, TypeError, ValueError, AttributeError) as error:
-            raise FrameUnusable(f"its record is damaged: {error!r}.") from error
+            raise FrameUnusable(f"its record is damaged: {in_words(error)}.") from error
         sensor_lens, lens, serial = self._lenses(provenance, picture.shape[:2])
         return ProductFrame(
             ref=ref,

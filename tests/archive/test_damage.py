@@ -183,3 +183,13 @@ def test_numbers_that_a_power_cut_emptied_cost_the_night_a_second_processing_and
         process(tmp_path, ref.index, {"background": 0.5})
     assert Archive(tmp_path).unprocessed(CAMERA, NIGHT) == []
     assert (folder / "v0001.zarr.damaged-1").is_dir()
+
+
+def test_what_is_wrong_with_a_marker_is_said_in_a_line(tmp_path: Path, site: Site) -> None:
+    marker = fill(tmp_path, site, 3) / "raw.zarr" / "zarr.json"
+    text = bytearray(marker.read_bytes())
+    text[900:940] = b"\xff" * 40
+    marker.write_bytes(text)
+    with pytest.raises(ArchiveError, match=r"UnicodeDecodeError: .* position 900") as caught:
+        Archive(tmp_path).bracket(FrameRef(CAMERA, NIGHT, 0))
+    assert len(str(caught.value)) < 400 + len(str(marker))  # not the file itself
