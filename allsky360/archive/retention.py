@@ -3,7 +3,7 @@
 Only whole kinds of data of whole nights go, oldest night first. These never go: measurements and
 records, the raw images of frames that were not processed, the newest nights, favourites, a night
 that is being reprocessed; where an off-site copy is set up, what it does not hold yet. Deleting
-needs no free space: on a full disk the first file goes before the note that says so is written.
+needs no free space: on a full disk the largest file goes before the note that says so is written.
 """
 
 from __future__ import annotations
@@ -326,19 +326,31 @@ def _removal(
 
 
 def _remove(folder: Path, kind: Kind, files: list[Path], now: datetime) -> None:
-    files = list(files)
-    try:
-        note_removed(folder, kind, now)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        files.pop(0).unlink(missing_ok=True)  # makes the room that the note needs
-        note_removed(folder, kind, now)
+    places = sorted({f.parent for f in files}, reverse=True)
+    files = sorted(files, key=_room)
+    while True:
+        try:
+            note_removed(folder, kind, now)
+            break
+        except OSError as error:
+            if error.errno not in FULL or not files or not _room(files[-1]):
+                raise
+            # makes the room that the note needs; more than once where others are quicker to take it
+            files.pop().unlink(missing_ok=True)
     for file in files:
         file.unlink(missing_ok=True)
     if kind in ("versions", "pictures", "products"):
-        for place in sorted({f.parent for f in files}, reverse=True):
+        for place in places:
             _remove_empty(place, folder)
+
+
+def _room(file: Path) -> int:
+    """Bytes that come free with a file: none where it has a second name."""
+    try:
+        status = file.lstat()
+    except FileNotFoundError:
+        return 0
+    return status.st_blocks * 512 if status.st_nlink == 1 else 0
 
 
 def _remove_empty(place: Path, stop: Path) -> None:

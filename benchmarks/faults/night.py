@@ -111,6 +111,8 @@ class Night(House):
         self.step_clock(0)
         self.settings_file.write_text(SITE)
         self.own_disk = _mount(self.folder / "disk.img", self.data)
+        for ballast in self.data.glob("ballast-*"):  # of a piece that was cut off
+            ballast.unlink()
         self._started = time.time()
         super().__enter__()
         return self

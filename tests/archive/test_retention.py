@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -45,6 +46,10 @@ def fill(
 
 def folder(root: Path, day: int) -> Path:
     return root / CAMERA / (FIRST + timedelta(days=day)).isoformat()
+
+
+def raw_images(root: Path, day: int) -> list[Path]:
+    return sorted((folder(root, day) / "raw.zarr" / "raw").glob("c.*"))
 
 
 def trouble(root: Path, day: int) -> list[str]:
@@ -227,6 +232,26 @@ def test_a_disk_without_a_free_byte_is_freed(small_disk: Path, site: Site) -> No
     assert writer.append(following, {}).index == 0
     writer.close()
     assert [trouble(small_disk, day) for day in range(3)] == [[], [], []]
+
+
+def test_files_with_a_second_name_make_no_room_for_the_note(small_disk: Path, site: Site) -> None:
+    fill(small_disk, site, 3, side=200)
+    images = raw_images(small_disk, 0)
+    (small_disk / "snapshot").mkdir()
+    for k, image in enumerate(images[1:]):
+        os.link(image, small_disk / "snapshot" / str(k))
+    use_up(small_disk)
+    done = tidy(small_disk, rules(low_free_percent=2, high_free_percent=8), NOW)
+    assert (FIRST, "raw") in [(r.night, r.kind) for r in done]
+    assert [trouble(small_disk, day) for day in range(3)] == [[], [], []]
+    again, other = raw_images(small_disk, 2)[:2]
+    for image in (again, other):
+        os.link(image, small_disk / "snapshot" / image.name)
+    use_up(small_disk)
+    with pytest.raises(OSError, match="No space left"):
+        room._remove(folder(small_disk, 2), "raw", [again, other], NOW)
+    assert again.exists()  # nothing was gained by deleting it
+    assert other.exists()
 
 
 async def test_the_owner_makes_room_by_itself(small_disk: Path, site: Site) -> None:
