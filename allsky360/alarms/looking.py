@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -16,7 +14,8 @@ from allsky360.archive.retention import is_short
 from allsky360.config import Settings, clock_from
 from allsky360.errors import AllskyError
 from allsky360.offsite.state import read_state
-from allsky360.supervisor.parts import Part, owner_status_url, parts_of
+from allsky360.supervisor.parts import owner_status_url, parts_of
+from allsky360.supervisor.probe import ailments
 
 ANSWER_S = 5.0
 
@@ -41,7 +40,7 @@ def look_at(settings: Settings, archive: Archive) -> tuple[str, Look]:
         now=now,
         newest=raw.time if raw is not None else None,
         owner=owner,
-        silent=tuple(p.name for p in parts_of(settings) if p.probe and not answers(p)),
+        silent=_silent(settings),
         free_bytes=_free(settings),
         min_free_bytes=settings.storage.min_free_gb * 1e9,
         backlog=_backlog(archive, raw),
@@ -54,21 +53,16 @@ def look_at(settings: Settings, archive: Archive) -> tuple[str, Look]:
     )
 
 
-def answers(part: Part) -> bool:
-    """Whether a part answers its probe."""
-    url = urlsplit(part.probe)
-    try:
-        if url.scheme == "tcp":
-            with socket.create_connection((url.hostname or "", url.port or 0), ANSWER_S):
-                return True
-        return httpx.get(part.probe, timeout=ANSWER_S).status_code < 500
-    except (OSError, httpx.HTTPError):
-        return False
+def _silent(settings: Settings) -> tuple[str, ...]:
+    """Name the parts that do not answer."""
+    parts = parts_of(settings)
+    found = ailments([p.probe for p in parts])
+    return tuple(p.name for p, what in zip(parts, found, strict=True) if what)
 
 
 def _owner(settings: Settings) -> dict[str, Any] | None:
     try:
-        content = httpx.get(owner_status_url(settings), timeout=ANSWER_S).json()
+        content = httpx.get(owner_status_url(settings), timeout=ANSWER_S, trust_env=False).json()
     except (OSError, httpx.HTTPError, ValueError):
         return None
     return content if isinstance(content, dict) else None

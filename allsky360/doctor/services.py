@@ -4,61 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
 from allsky360.config import Settings
-from allsky360.doctor.finding import Finding, State
+from allsky360.doctor.finding import Finding
 from allsky360.errors import AllskyError
 from allsky360.net import is_loopback
 from allsky360.supervisor.parts import Part, owner_status_url, parts_of
-from allsky360.supervisor.pulse import beats
+from allsky360.supervisor.probe import ailments
 
 ANSWER_S = 3.0
 LOG_TAIL = 65536
 _TROUBLE = re.compile(r"\b(ERROR|CRITICAL|Traceback)\b")
 
 
-_PULSE: dict[bool, tuple[State, str]] = {
-    True: ("good", "gives signs of life"),
-    False: ("bad", "runs, but does no work: restart it"),
-}
-
-
 def services(settings: Settings) -> Iterator[Finding]:
     """Ask every part whether it lives, and read the end of its log."""
-    for part in parts_of(settings):
-        yield _alive(part)
+    parts = parts_of(settings)
+    for part, ailment in zip(parts, ailments([p.probe for p in parts]), strict=True):
+        yield _alive(part, ailment)
         found = _log(settings.storage.root / "logs" / f"{part.name}.log")
         if found is not None:
             yield found
     yield from _exposed(settings)
 
 
-def _alive(part: Part) -> Finding:
+def _alive(part: Part, ailment: str) -> Finding:
+    where = f" at {part.address}" if part.address else ""
     if not part.probe:
         return Finding("services", part.name, "none", "has no address; see its log")
-    mend = "Start everything with 'allsky360 up', or this part's systemd unit."
-    url = urlsplit(part.probe)
-    try:
-        if url.scheme == "tcp":
-            with socket.create_connection((url.hostname or "", url.port or 0), ANSWER_S):
-                return Finding("services", part.name, "good", f"answers at {part.address}")
-        if url.scheme == "pulse":
-            lives = asyncio.run(asyncio.wait_for(beats(url.netloc), ANSWER_S))
-            return Finding("services", part.name, *_PULSE[lives])
-        status = httpx.get(part.probe, timeout=ANSWER_S).status_code
-    except (OSError, TimeoutError, httpx.HTTPError) as error:
-        where = f" at {part.address}" if part.address else ""
-        says = f"does not answer{where}: {str(error) or type(error).__name__}"
-        return Finding("services", part.name, "bad", says, mend)
-    if status >= 500:
-        return Finding("services", part.name, "bad", f"answers with {status}", "See its log.")
-    return Finding("services", part.name, "good", f"answers at {part.address}")
+    if not ailment:
+        return Finding("services", part.name, "good", f"answers{where}")
+    mend = "Start everything with 'allsky360 up', or this part's systemd unit; see its log."
+    return Finding("services", part.name, "bad", f"{ailment}{where}", mend)
 
 
 def _log(path: Path) -> Finding | None:
@@ -123,7 +104,7 @@ def camera(settings: Settings) -> Iterator[Finding]:
 
 def _owner(settings: Settings) -> Finding:
     try:
-        state = httpx.get(owner_status_url(settings), timeout=ANSWER_S).json()
+        state = httpx.get(owner_status_url(settings), timeout=ANSWER_S, trust_env=False).json()
         name, fault = str(state["state"]), state["fault"]
     except (OSError, httpx.HTTPError, ValueError, KeyError, TypeError):
         return Finding("camera", "owner", "none", "the owner does not run, or does not tell")

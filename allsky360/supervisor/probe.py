@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,23 +18,40 @@ TIMEOUT_S = 5.0
 
 async def answers(probe: str, client: httpx.AsyncClient) -> bool:
     """Return whether a ``tcp://``, ``http://`` or ``pulse://`` probe is answered."""
+    return not await ailment(probe, client)
+
+
+async def ailment(probe: str, client: httpx.AsyncClient) -> str:
+    """Say what is wrong with a part, from its probe; empty where it answers, or has none."""
     if not probe:
-        return True
+        return ""
+    parts = urlsplit(probe)
     try:
-        if probe.startswith("pulse://"):
-            return await asyncio.wait_for(beats(urlsplit(probe).netloc), TIMEOUT_S)
-        if probe.startswith("tcp://"):
-            parts = urlsplit(probe)
+        if parts.scheme == "pulse":
+            alive = await asyncio.wait_for(beats(parts.netloc), TIMEOUT_S)
+            return "" if alive else "runs, but does no work: restart it"
+        if parts.scheme == "tcp":
             _, writer = await asyncio.wait_for(
                 asyncio.open_connection(parts.hostname, parts.port), TIMEOUT_S
             )
             writer.close()
             await writer.wait_closed()
-            return True
-        reply = await client.get(probe, timeout=TIMEOUT_S)
-    except (OSError, httpx.HTTPError, httpx.InvalidURL):
-        return False
-    return reply.status_code < 500
+            return ""
+        status = (await client.get(probe, timeout=TIMEOUT_S)).status_code
+    except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+        return f"does not answer ({str(error) or type(error).__name__})"
+    return "" if status < 500 else f"answers with {status}"
+
+
+def ailments(probes: Sequence[str]) -> list[str]:
+    """Ask several parts at once; :func:`ailment` of each. Blocks for ``TIMEOUT_S`` at the most."""
+
+    async def ask() -> list[str]:
+        # a proxy from the environment has no business between the parts, which speak plain HTTP
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+            return await asyncio.gather(*(ailment(p, client) for p in probes))
+
+    return asyncio.run(ask())
 
 
 def port_obstacle(host: str, port: int, key: str) -> str | None:

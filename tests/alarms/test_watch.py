@@ -25,6 +25,7 @@ from allsky360.cli import app
 from allsky360.config import Settings
 from allsky360.model import Site
 from allsky360.supervisor.parts import parts_of
+from allsky360.supervisor.pulse import give_pulse, pulse_name
 from tests.archive.conftest import make_bracket
 from tests.archive.test_processed import write
 
@@ -47,6 +48,25 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"json://127.0.0.1:{server.server_port}/", told
+    server.shutdown()
+    server.server_close()
+
+
+@contextmanager
+def answering(port: int) -> Iterator[None]:
+    """Serve what says 200 to every question, as a part that is well does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield
     server.shutdown()
     server.server_close()
 
@@ -112,6 +132,28 @@ async def test_people_are_told_once_and_again_when_it_is_over(
     assert len(told) == 2
     assert told[1]["message"].startswith("Over: No new frame for 12")
     assert json.loads((root / FILE).read_bytes())
+
+
+async def test_a_part_that_gives_signs_of_life_is_not_reported_as_down(
+    tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch, receiver: Any
+) -> None:
+    address, _ = receiver
+    file = tmp_path / "notify"
+    file.write_text(address)
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")  # has no business here
+    monkeypatch.setenv("NO_PROXY", "")
+    settings = settings_of(tmp_path, free_port, notify_file=file)
+    watch = Watch(settings)
+    names = {p.name for p in parts_of(settings)}
+    assert {"runner", "watch"} < names
+    pulses = [await give_pulse(pulse_name(settings, n), watch.looks) for n in ("runner", "watch")]
+    with answering(settings.api.port):
+        down = {t.name for t in await watch.look_once() if t.name.startswith("part-down-")}
+    assert down == {f"part-down-{name}" for name in names - {"runner", "watch", "api"}}
+    for pulse in pulses:
+        pulse.close()
+    down = {t.name for t in await watch.look_once()}
+    assert {"part-down-runner", "part-down-watch", "part-down-api"} <= down
 
 
 async def test_who_cannot_be_reached_does_not_end_the_watch(
