@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from allsky360.alarms.ledger import Message
 from allsky360.errors import AllskyError
-
-log = logging.getLogger(__name__)
 
 
 class NotifyError(AllskyError):
@@ -43,15 +40,11 @@ def addresses(file: Path) -> list[str]:
     return found
 
 
-def tell(where: list[str], message: Message) -> bool:
-    """Send a message to every address; return whether all took it. Blocks."""
+def tell(address: str, message: Message) -> bool:
+    """Send a message to one address; return whether it was taken. Blocks."""
     import apprise
 
     sender = apprise.Apprise()
-    for address in where:
-        sender.add(address)
+    sender.add(address)
     kind = apprise.NotifyType.WARNING if message.grave else apprise.NotifyType.INFO
-    done = bool(sender.notify(title=message.title, body=message.body, notify_type=kind))
-    if not done:
-        log.error("not everybody could be told: %s", message.title)
-    return done
+    return bool(sender.notify(title=message.title, body=message.body, notify_type=kind))

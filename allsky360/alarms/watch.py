@@ -18,7 +18,8 @@ import aiomqtt
 from allsky360 import systemd
 from allsky360.alarms import home, ledger
 from allsky360.alarms.looking import look_at
-from allsky360.alarms.notify import NotifyError, addresses, tell
+from allsky360.alarms.notify import NotifyError, addresses
+from allsky360.alarms.outbox import Outbox
 from allsky360.alarms.troubles import Look, Trouble, troubles
 from allsky360.api.condition import stale_after_s
 from allsky360.archive import Archive
@@ -60,7 +61,7 @@ class Watch:
             a.quiet_from_utc,
             a.quiet_until_utc,
         )
-        self._where = addresses(a.notify_file) if a.notify_file is not None else []
+        self._outbox = Outbox(addresses(a.notify_file) if a.notify_file is not None else [])
         self._known = _read(self._file)
         self._looked = time.monotonic()
         self._news: asyncio.Queue[tuple[str, Look, list[Trouble]]] = asyncio.Queue(1)
@@ -83,11 +84,10 @@ class Watch:
         known, message = ledger.update(self._known, found, seen.now, self._rules)
         if message is not None:
             log.warning("%s: %s", message.title, message.body.replace("\n", " "))
-            if self._where:
-                await asyncio.to_thread(tell, self._where, message)
         if known != self._known:
             self._known = known
             self._keep()
+        await asyncio.to_thread(self._outbox.send, message, seen.now, time.monotonic())
         if self._news.full():
             self._news.get_nowait()  # the broker is away: only the newest counts
         self._news.put_nowait((camera, seen, found))

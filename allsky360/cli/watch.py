@@ -26,6 +26,9 @@ def watch(
     where = addresses(file) if file is not None else []
     if not where:
         raise NotifyError("there is nobody to tell.", mend="Set alarms.notify_file.")
-    if not tell(where, Message("allsky360: test", "This is a test; all is well.", grave=False)):
-        raise NotifyError("not everybody took the message.", mend="Check the addresses.")
+    message = Message("allsky360: test", "This is a test; all is well.", grave=False)
+    missed = [address for address in where if not tell(address, message)]
+    if missed:
+        says = f"{len(missed)} of {len(where)} addresses did not take the message."
+        raise NotifyError(says, mend="Check them.")
     typer.echo(f"{len(where)} told")

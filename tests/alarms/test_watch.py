@@ -18,6 +18,7 @@ import aiomqtt
 import pytest
 from typer.testing import CliRunner
 
+from allsky360.alarms import outbox
 from allsky360.alarms.notify import NotifyError, addresses
 from allsky360.alarms.watch import FILE, Watch, wanted
 from allsky360.archive import RawWriter
@@ -33,7 +34,15 @@ SLUG = "sim-camera-1"
 
 
 @pytest.fixture
-def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def receiver(free_port: Callable[[], int]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    port = free_port()
+    with receiving(port) as told:
+        yield f"json://127.0.0.1:{port}/", told
+
+
+@contextmanager
+def receiving(port: int) -> Iterator[list[dict[str, Any]]]:
+    """Take what Apprise posts as JSON."""
     told: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,9 +54,9 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server = HTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"json://127.0.0.1:{server.server_port}/", told
+    yield told
     server.shutdown()
     server.server_close()
 
@@ -156,13 +165,19 @@ async def test_a_part_that_gives_signs_of_life_is_not_reported_as_down(
     assert {"part-down-runner", "part-down-watch", "part-down-api"} <= down
 
 
-async def test_who_cannot_be_reached_does_not_end_the_watch(
-    tmp_path: Path, free_port: Callable[[], int]
+async def test_who_cannot_be_reached_does_not_end_the_watch_and_is_told_later(
+    tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "notify"
-    file.write_text(f"json://127.0.0.1:{free_port()}/")
+    file, port = tmp_path / "notify", free_port()
+    file.write_text(f"json://127.0.0.1:{port}/")
+    monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.0)
     watch = Watch(settings_of(tmp_path / "none", free_port, notify_file=file))
     assert "disk-gone" in {t.name for t in await watch.look_once()}
+    with receiving(port) as told:  # the line is back
+        await watch.look_once()
+        await watch.look_once()
+    assert len(told) == 1
+    assert "The archive's disk does not answer." in told[0]["message"]
 
 
 @pytest.fixture
