@@ -6,11 +6,11 @@ import json
 import logging
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from allsky360.errors import in_words
 from allsky360.model import Bracket, Exposure, Site
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _LINEAR = re.compile(r"linear(?:_\d+)?")
 _STRUCTURE = frozenset({"time", "exposure_start", "exposure_s", "crc32", "processed_at"})
@@ -134,8 +135,13 @@ class Archive:
     # -- what there is ------------------------------------------------------------------------
 
     def cameras(self) -> list[str]:
-        """Slugs of the cameras that have at least one night."""
-        return [c for c in self._folders(self.root) if is_slug(c) and self.nights(c)]
+        """Slugs of the cameras that have at least one night.
+
+        A folder that cannot be read is left out, as in :meth:`nights`; OSError where it is all
+        there is.
+        """
+        slugs = [c for c in self._folders(self.root) if is_slug(c)]
+        return _readable(slugs, lambda slug: bool(self.nights(slug)))
 
     def nights(self, camera: str | None = None) -> list[date]:
         """Nights with committed frames, oldest first; of one camera, or of all."""
@@ -143,7 +149,7 @@ class Archive:
             return sorted({n for c in self.cameras() for n in self.nights(c)})
         slug = self.slug(camera)
         found = [n for name in self._folders(self.root / slug) if (n := parse_night(name))]
-        return sorted(n for n in found if self._has_frames(slug, n))
+        return _readable(sorted(found), lambda night: self._has_frames(slug, night))
 
     def slug(self, camera: str) -> str:
         """Return the folder name of a camera given by device name or slug."""
@@ -584,6 +590,22 @@ class Archive:
                 egain=number("egain"),
                 camera=str(a["camera"]),
             )
+
+
+def _readable(items: Iterable[T], holds: Callable[[T], bool]) -> list[T]:
+    """Return those that hold something; one that cannot be read hides no other."""
+    found: list[T] = []
+    broken: OSError | None = None
+    for item in items:
+        try:
+            if holds(item):
+                found.append(item)
+        except OSError as error:
+            log.warning("%s is left out: %s", item, error)
+            broken = broken or error
+    if broken is not None and not found:
+        raise broken
+    return found
 
 
 def _checked(path: Path, root: group.Root, columns: Mapping[str, NDArray[Any]]) -> int:

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -125,7 +125,9 @@ def tidy(
     with _alone(root) as first:
         if not first:
             return []
-        for removal, files in _chosen(root, rules, now, floor_bytes, None, elsewhere):
+        refused: list[Removal] = []
+        chosen = _chosen(root, rules, now, floor_bytes, None, elsewhere, refused)
+        for removal, files in chosen:
             if removal.waits:
                 waiting += removal.bytes
                 continue
@@ -134,6 +136,7 @@ def tidy(
                 _remove(night, removal.kind, files, now)
             except OSError as error:
                 log.error("%s of %s cannot be removed: %s", removal.kind, night, error)
+                refused.append(removal)
                 continue
             log.info(
                 "removed %s of %s %s: %d files, %.2f GB, %s",
@@ -171,7 +174,9 @@ def _chosen(
     floor_bytes: float,
     usage: tuple[int, int] | None,
     elsewhere: Elsewhere | None,
+    refused: Collection[Removal] = (),
 ) -> Iterator[tuple[Removal, list[Path]]]:
+    """Yield what is to go, with its files; ``refused`` names those that did not go after all."""
     try:
         nights = _touchable(root, rules)
         if usage is None:
@@ -187,8 +192,8 @@ def _chosen(
             if reason and (files := _files(root, night, kind)):
                 removal = _removal(night, kind, files, reason, elsewhere)
                 gone.add((night.folder, kind))
-                free_bytes += 0 if removal.waits else removal.bytes
                 yield removal, files
+                free_bytes += 0 if removal.waits or removal in refused else removal.bytes
     low = _low(rules, total_bytes, floor_bytes)
     if not rules.low_free_percent or free_bytes >= low:
         return
@@ -201,8 +206,8 @@ def _chosen(
             if (night.folder, kind) in gone or not (files := _files(root, night, kind)):
                 continue
             removal = _removal(night, kind, files, reason, elsewhere)
-            free_bytes += 0 if removal.waits else removal.bytes
             yield removal, files
+            free_bytes += 0 if removal.waits or removal in refused else removal.bytes
     log.warning(
         "%s: only %.1f %% of the disk is free, and retention may remove nothing more",
         root,
@@ -218,8 +223,16 @@ def _touchable(root: Path, rules: RetentionSettings) -> list[_Night]:
         for camera in archive.cameras()
         for night in archive.nights(camera)[: -rules.keep_nights]
     ]
-    kept = (n for n in found if not is_favourite(n.folder) and not _being_reprocessed(n.folder))
-    return sorted(kept, key=lambda n: (n.night, n.camera))
+    return sorted((n for n in found if _may_lose(n.folder)), key=lambda n: (n.night, n.camera))
+
+
+def _may_lose(folder: Path) -> bool:
+    """Whether a night is open to retention; one that cannot be read holds up no other."""
+    try:
+        return not is_favourite(folder) and not _being_reprocessed(folder)
+    except OSError as error:
+        log.error("retention passes over %s: %s", folder, error)
+        return False
 
 
 def _current(folder: Path) -> int:
@@ -265,7 +278,15 @@ def _days(rules: RetentionSettings) -> dict[Kind, int]:
 
 
 def _files(root: Path, night: _Night, kind: Kind) -> list[Path]:
-    """Files of one kind in one night."""
+    """Files of one kind in one night; none where they cannot be listed."""
+    try:
+        return _listed(root, night, kind)
+    except OSError as error:
+        log.error("retention passes over %s of %s: %s", kind, night.folder, error)
+        return []
+
+
+def _listed(root: Path, night: _Night, kind: Kind) -> list[Path]:
     folder = night.folder
     if kind == "raw":
         return list(_raw_files(root, night))
@@ -315,7 +336,7 @@ def _below(folder: Path) -> list[Path]:
 def _removal(
     night: _Night, kind: Kind, files: list[Path], reason: str, elsewhere: Elsewhere | None
 ) -> Removal:
-    size = sum(f.stat().st_blocks * 512 for f in files if f.exists())
+    size = sum(_disk_bytes(f) for f in files)
     lacking = 0
     if elsewhere is not None:
         current = current_version(night.folder)
@@ -323,6 +344,13 @@ def _removal(
     if lacking:
         reason += f"; stays until {lacking} of its files are safe elsewhere"
     return Removal(night.camera, night.night, kind, len(files), size, reason, lacking > 0)
+
+
+def _disk_bytes(file: Path) -> int:
+    try:
+        return file.stat().st_blocks * 512
+    except OSError:  # gone meanwhile, or unreadable: it makes no room
+        return 0
 
 
 def _remove(folder: Path, kind: Kind, files: list[Path], now: datetime) -> None:

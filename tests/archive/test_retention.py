@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import xarray as xr
@@ -185,6 +186,47 @@ def test_one_folder_that_refuses_does_not_keep_the_disk_full(
     monkeypatch.setattr(room, "note_removed", refuse)
     assert [r.night.day for r in tidy(tmp_path, rules(raw_days=1), NOW)] == [23]
     assert trouble(tmp_path, 0) == []
+
+
+def test_what_was_not_removed_makes_no_room(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, site, 4)
+    size = plan(tmp_path, rules(raw_days=1), NOW)[0].bytes
+    total = 20 * size
+    usage = SimpleNamespace(total=total, free=int(0.04 * total))
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage)
+    note = room.note_removed
+
+    def refuse(night: Path, *rest: object) -> None:
+        if night == folder(tmp_path, 0):
+            raise OSError(errno.EIO, "broken sector")
+        note(night, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(room, "note_removed", refuse)
+    done = tidy(tmp_path, rules(low_free_percent=5, high_free_percent=10), NOW)
+    assert [(r.night.day, r.kind) for r in done] == [(23, "raw"), (24, "raw")]
+
+
+def test_a_night_that_cannot_be_listed_holds_up_no_other(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, site, 4)
+    list_folder = Path.iterdir
+    broken = {folder(tmp_path, 0), folder(tmp_path, 1) / "v0001.zarr"}
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path in broken:
+            raise OSError(errno.EIO, "broken sector", str(path))
+        return list_folder(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert [n.day for n in Archive(tmp_path).nights()] == [23, 24, 25]
+    done = tidy(tmp_path, rules(raw_days=1, linear_days=1), NOW)
+    assert [(r.night.day, r.kind) for r in done] == [(23, "raw"), (24, "raw"), (24, "linear")]
+    broken |= {folder(tmp_path, day) for day in (1, 2, 3)}
+    with pytest.raises(OSError, match="broken sector"):  # a dying disk is no empty archive
+        Archive(tmp_path).cameras()
 
 
 def test_only_one_process_tidies(tmp_path: Path, site: Site) -> None:
