@@ -19,15 +19,10 @@ def copy_offsite() -> State[Any]:
     settings = load_settings()
     if not settings.offsite.url:
         return Completed(message="no off-site copy is set up")
-    archive, failed, files, size = Archive(settings.storage.root), [], 0, 0
-    for camera in archive.cameras():
-        nights = [n.isoformat() for n in archive.nights(camera)]
-        state = cast("State[Any]", copy_off_site(settings, camera, nights, return_state=True))
-        if not state.is_completed():
-            failed.append(f"{camera}: {state.message}")
-            continue
-        done = state.result(raise_on_failure=False)
-        files, size = files + done["files"], size + done["bytes"]
-    if failed:
-        return Failed(message="; ".join(failed))
-    return Completed(message=f"{files} files, {size / 1e6:.1f} MB copied")
+    archive = Archive(settings.storage.root)
+    nights = [(c, n.isoformat()) for c in archive.cameras() for n in archive.nights(c)]
+    state = cast("State[Any]", copy_off_site(settings, nights, return_state=True))
+    if not state.is_completed():
+        return Failed(message=state.message)
+    done = state.result(raise_on_failure=False)
+    return Completed(message=f"{done['files']} files, {done['bytes'] / 1e6:.1f} MB copied")

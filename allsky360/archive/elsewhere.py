@@ -124,6 +124,8 @@ def lies(file: Path, safe: Safe | None) -> bool:
         status = file.stat()
     except FileNotFoundError:
         return True  # gone meanwhile: nothing left to lose
+    except OSError:
+        return False  # nobody can tell: it stays
     return (status.st_size, status.st_mtime_ns) == (safe.bytes, safe.mtime_ns)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -30,7 +30,7 @@ from allsky360.config import Settings
 from allsky360.config_offsite import OffsiteSettings
 from allsky360.objects.place import ObjectsError, open_place
 from allsky360.objects.push import rank, trouble
-from allsky360.offsite.proof import put
+from allsky360.offsite.proof import Unreadable, put
 from allsky360.offsite.select import Unit, units_of, wanted_files
 from allsky360.offsite.state import State, note_state
 
@@ -41,6 +41,7 @@ MANIFEST = "offsite.json"
 """The record beside the copy, so that a night comes back proven where all is lost here."""
 
 Relieve = Callable[[Elsewhere], object]
+Alive = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -73,21 +74,41 @@ class Pace:
             time.sleep(start - now)
 
 
-def copy_nights(settings: Settings, nights: Iterable[tuple[str, date]]) -> Copied:
+def copy_nights(
+    settings: Settings, nights: Iterable[tuple[str, date]], *, alive: Alive | None = None
+) -> Copied:
     """Copy nights and what their cameras share; note how far the copy is.
+
+    A folder that cannot be read here holds up no other.
+
+    Parameters
+    ----------
+    settings
+        The whole tree.
+    nights
+        Camera (slug) and night of each. Only a copy of all that the archive has can be whole.
+    alive
+        Called whenever something has become safe.
 
     Raises
     ------
     ObjectsError
-        The store refuses or does not answer; what was copied is kept and counts.
+        The store refuses or does not answer, or folders could not be read; what was copied is kept
+        and counts.
     """
     root, place = settings.storage.root, settings.offsite
-    archive = Archive(root)
-    units, done, problem = units_of(archive, nights), Copied(), ""
+    archive, chosen = Archive(root), list(nights)
+    done, unreadable = Copied(), []
     relieve = partial(tidy_now, root, settings, datetime.now(UTC))
+    problem = "it was interrupted"
     try:
-        for unit in units:
-            copied = copy_unit(root, unit, place, relieve=relieve)
+        for unit in units_of(archive, chosen):
+            try:
+                copied = copy_unit(root, unit, place, relieve=relieve, alive=alive)
+            except Unreadable as error:
+                log.error("%s %s: %s", unit.camera, unit.name, error)
+                unreadable.append(error)
+                continue
             done += copied
             if copied.files:
                 log.info(
@@ -98,11 +119,14 @@ def copy_nights(settings: Settings, nights: Iterable[tuple[str, date]]) -> Copie
                     copied.bytes / 1e6,
                     place.url,
                 )
-    except ObjectsError as error:
+        problem = str(unreadable[0]) if unreadable else ""
+    except Exception as error:
         problem = str(error)
         raise
     finally:
-        note_state(root, _state(archive, place, problem))
+        _note(archive, place, problem, chosen)
+    if unreadable:
+        raise unreadable[0]
     return done
 
 
@@ -113,7 +137,12 @@ def tidy_now(root: Path, settings: Settings, now: datetime, elsewhere: Elsewhere
 
 
 def copy_unit(
-    root: Path, unit: Unit, settings: OffsiteSettings, *, relieve: Relieve | None = None
+    root: Path,
+    unit: Unit,
+    settings: OffsiteSettings,
+    *,
+    relieve: Relieve | None = None,
+    alive: Alive | None = None,
 ) -> Copied:
     """Copy what is new or changed of one folder.
 
@@ -130,26 +159,23 @@ def copy_unit(
         Where to.
     relieve
         Makes room on a full disk, so that the record can be stored.
+    alive
+        Called with every file that has become safe.
 
     Raises
     ------
     ObjectsError
         The store refuses or does not answer, or a file arrived damaged twice.
+    Unreadable
+        The folder or a file of it cannot be read here.
     """
     store = open_place(settings)
     record = read_record(unit.folder, settings.url)
-    announcing = {
-        f: (f.stat(), f.read_bytes())
-        for f in wanted_files(unit.folder, settings.kinds)
-        if rank(f) > 0
-    }
-    todo: dict[int, list[Path]] = {}
-    there = 0
-    for file in wanted_files(unit.folder, settings.kinds):
-        if lies(file, record.get(file.relative_to(unit.folder).as_posix())):
-            there += 1
-        elif rank(file) == 0 or file in announcing:  # what began to announce just now: next time
-            todo.setdefault(rank(file), []).append(file)
+    try:
+        announcing = _announcing(unit.folder, settings)
+        todo, there = _todo(unit.folder, settings, record, announcing)
+    except OSError as error:
+        raise Unreadable.of(error, unit.folder) from error
     if not todo:
         return Copied(there=there)
     pace, files, total = Pace(settings.max_mbit_s), 0, 0
@@ -160,8 +186,8 @@ def copy_unit(
             if file not in announcing:
                 pace.wait(file.stat().st_size)
                 return put(store, key, file)
-            status, data = announcing[file]
-            return replace(put(store, key, file, data), mtime_ns=status.st_mtime_ns)
+            mtime_ns, data = announcing[file]
+            return replace(put(store, key, file, data), mtime_ns=mtime_ns)
         return None  # replaced or removed meanwhile
 
     saved = time.monotonic()
@@ -170,6 +196,8 @@ def copy_unit(
             for file, safe in _all(one, todo[step], settings):
                 record[file.relative_to(unit.folder).as_posix()] = safe
                 files, total = files + 1, total + safe.bytes
+                if alive is not None:
+                    alive()
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     _save(unit.folder, settings, record, relieve)
                     saved = time.monotonic()
@@ -184,10 +212,37 @@ def copy_unit(
     return Copied(files, total, there)
 
 
+def _announcing(folder: Path, settings: OffsiteSettings) -> dict[Path, tuple[int, bytes]]:
+    """Return time of change and content of the files that announce others, as they are now."""
+    found = {}
+    for file in wanted_files(folder, settings.kinds):
+        if rank(file) > 0:
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                found[file] = (file.stat().st_mtime_ns, file.read_bytes())
+    return found
+
+
+def _todo(
+    folder: Path, settings: OffsiteSettings, record: Record, announcing: Container[Path]
+) -> tuple[dict[int, list[Path]], int]:
+    """Return what is to be copied, by step, and how many files are safe already."""
+    todo: dict[int, list[Path]] = {}
+    there = 0
+    for file in wanted_files(folder, settings.kinds):
+        if lies(file, record.get(file.relative_to(folder).as_posix())):
+            there += 1
+        elif rank(file) == 0 or file in announcing:  # what began to announce just now: next time
+            todo.setdefault(rank(file), []).append(file)
+    return todo, there
+
+
 def _all(
     one: Callable[[Path], Safe | None], files: list[Path], settings: OffsiteSettings
 ) -> Iterator[tuple[Path, Safe]]:
-    """Yield each file that is safe now; the first failure ends it, what is under way counts."""
+    """Yield each file that is safe now; the first failure ends it, what is under way counts.
+
+    A file that cannot be read here is raised when all others are there.
+    """
     stop = threading.Event()
 
     def unless_stopped(file: Path) -> Safe | None:
@@ -199,7 +254,8 @@ def _all(
         for future in as_completed(running):
             if (error := future.exception()) is not None:
                 failed = failed or error
-                stop.set()
+                if not isinstance(error, Unreadable):
+                    stop.set()
             elif (safe := future.result()) is not None:
                 yield running[future], safe
     if failed is not None:
@@ -224,16 +280,30 @@ def _save(folder: Path, settings: OffsiteSettings, record: Record, relieve: Reli
             log.error("%s: what is safe there is not recorded: %s", folder, again)
 
 
-def _state(archive: Archive, settings: OffsiteSettings, problem: str) -> State:
+def _note(
+    archive: Archive, place: OffsiteSettings, problem: str, chosen: list[tuple[str, date]]
+) -> None:
+    """Note how far the copy of the whole archive is; a disk that refuses costs the note only."""
+    try:
+        nights = [(c, n) for c in archive.cameras() for n in archive.nights(c)]
+        state = _state(archive, place, problem, nights)
+        note_state(archive.root, state, everything=set(nights) <= set(chosen))
+    except OSError as error:
+        log.error("how far the copy is cannot be noted: %s", error)
+
+
+def _state(
+    archive: Archive, settings: OffsiteSettings, problem: str, nights: list[tuple[str, date]]
+) -> State:
     """Look at the whole archive: how much is not safe yet."""
-    nights = [(c, n) for c in archive.cameras() for n in archive.nights(c)]
     files, total, held = 0, 0, 0
     for unit in units_of(archive, nights):
         record = read_record(unit.folder, settings.url)
         held += len(record)
-        for file in wanted_files(unit.folder, settings.kinds):
-            if not lies(file, record.get(file.relative_to(unit.folder).as_posix())):
-                files += 1
-                with contextlib.suppress(FileNotFoundError):
-                    total += file.stat().st_size
+        with contextlib.suppress(OSError):  # a folder that cannot be read; it is in the problem
+            for file in wanted_files(unit.folder, settings.kinds):
+                if not lies(file, record.get(file.relative_to(unit.folder).as_posix())):
+                    files += 1
+                    with contextlib.suppress(OSError):  # gone meanwhile, or unreadable
+                        total += file.stat().st_size
     return State(settings.url, datetime.now(UTC), files, total, held, problem)

@@ -24,6 +24,18 @@ class ArrivedDamaged(ObjectsError):
     """The store holds something else than what was sent."""
 
 
+class Unreadable(ObjectsError):
+    """A file or folder here cannot be read, so that there is nothing to send."""
+
+    @classmethod
+    def of(cls, error: OSError, path: Path) -> Unreadable:
+        """Name the place."""
+        return cls(
+            f"{error.filename or path} cannot be read: {error.strerror or error}.",
+            mend="Mend its permissions or the disk; the next copy takes it.",
+        )
+
+
 def put(store: Any, key: str, path: Path, data: bytes | None = None) -> Safe:
     """Copy one file and prove it.
 
@@ -42,13 +54,20 @@ def put(store: Any, key: str, path: Path, data: bytes | None = None) -> Safe:
     ------
     FileNotFoundError
         The file is gone.
+    Unreadable
+        It is there and cannot be read.
     ArrivedDamaged
         Twice what the store holds was something else.
     """
-    status = path.stat() if data is None else None
-    if data is None and status is not None and status.st_size <= PART_BYTES:
-        data = path.read_bytes()
-    sha256, tags = _digests(path if data is None else data)
+    try:
+        status = path.stat() if data is None else None
+        if data is None and status is not None and status.st_size <= PART_BYTES:
+            data = path.read_bytes()
+        sha256, tags = _digests(path if data is None else data)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unreadable.of(error, path) from error
     for last in (False, True):
         source = path if data is None else data
         answer = store.put(key, source, use_multipart=data is None, chunk_size=PART_BYTES)

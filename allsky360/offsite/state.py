@@ -32,7 +32,7 @@ class State:
     problem
         Why the try ended early; empty where it did not.
     whole_at
-        Last time a try ended without a problem, None where none did.
+        Last time a try to copy everything ended without a problem, None where none did.
     """
 
     url: str
@@ -44,10 +44,20 @@ class State:
     whole_at: datetime | None = None
 
 
-def note_state(root: Path, state: State) -> None:
-    """Store it; a disk that refuses costs the note only."""
+def note_state(root: Path, state: State, *, everything: bool) -> None:
+    """Store it; a disk that refuses costs the note only.
+
+    Parameters
+    ----------
+    root
+        Of the archive.
+    state
+        What the try found; its ``whole_at`` is found here.
+    everything
+        Whether all of the archive was to be copied.
+    """
     before = read_state(root)
-    whole = state.tried_at if not state.problem else None
+    whole = state.tried_at if everything and not state.problem else None
     if whole is None and before is not None and before.url == state.url:
         whole = before.whole_at
     content = asdict(state) | {

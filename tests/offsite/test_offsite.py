@@ -37,6 +37,7 @@ from allsky360.offsite import copy as copy_room
 from allsky360.offsite import proof
 from allsky360.offsite.copy import Pace, copy_nights, copy_unit
 from allsky360.offsite.fetch import fetch_unit
+from allsky360.offsite.proof import Unreadable
 from allsky360.offsite.select import Unit
 from allsky360.offsite.state import read_state
 from allsky360.offsite.verify import verify_unit
@@ -349,6 +350,74 @@ def test_people_are_told_when_the_copy_lags(archive: Archive, tmp_path: Path) ->
     assert look(offsite="") == []
     short = look(offsite="", offsite_holds_bytes=3e9, short=True)
     assert short == ["offsite-holds-disk"]
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """Make reading a file fail as on a broken sector."""
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path == file:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+
+
+@pytest.mark.parametrize("name", ["raw.zarr/raw/c.0.0.0.0", "v0001/frames/000000.json"])
+def test_a_file_that_cannot_be_read_holds_up_nothing_else_and_is_told(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    archive = two_nights(tmp_path, site)
+    place = OffsiteSettings(url=(tmp_path / "there").as_uri(), at_once=1, alarm_after_h=1)
+    settings = Settings(storage=StorageSettings(root=archive.root), offsite=place)
+    bad, nights = unit(archive).folder, [(CAMERA, n) for n in archive.nights(CAMERA)]
+    unreadable(monkeypatch, bad / name)
+    with pytest.raises(Unreadable, match=r"c\.0\.0\.0\.0|000000\.json"):
+        copy_nights(settings, nights)
+    record = read_record(night_folder(archive.root, *nights[1]), place.url)
+    assert name in record
+    if name.startswith("raw"):  # data beside it go, what announces them does not
+        record = read_record(bad, place.url)
+        assert "raw.zarr/raw/c.1.0.0.0" in record
+        assert "raw.zarr/zarr.json" not in record
+    state = read_state(archive.root)
+    assert state is not None
+    assert (state.whole_at, "cannot be read" in state.problem) == (None, True)
+    assert "never been whole" in offsite_words(settings, datetime.now(UTC))
+    monkeypatch.undo()
+    copy_nights(settings, nights)
+    assert offsite_words(settings, datetime.now(UTC)) == ""
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), OSError(errno.EMFILE, "Too many open files")])
+def test_a_copy_that_broke_off_is_not_noted_as_whole(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    place = OffsiteSettings(url=(tmp_path / "there").as_uri())
+    settings = Settings(storage=StorageSettings(root=archive.root), offsite=place)
+
+    def broken(*_: object, **__: object) -> None:
+        raise end
+
+    monkeypatch.setattr(copy_room, "copy_unit", broken)
+    with pytest.raises(type(end)):
+        copy_nights(settings, [(CAMERA, NIGHT)])
+    state = read_state(archive.root)
+    assert state is not None
+    assert state.whole_at is None
+    assert state.problem
+
+
+def test_a_copy_of_one_night_makes_not_all_of_it_whole(tmp_path: Path, site: Site) -> None:
+    archive = two_nights(tmp_path, site)
+    place = OffsiteSettings(url=(tmp_path / "there").as_uri())
+    settings = Settings(storage=StorageSettings(root=archive.root), offsite=place)
+    for nights, whole in (([NIGHT], False), (archive.nights(CAMERA), True)):
+        copy_nights(settings, [(CAMERA, n) for n in nights])
+        state = read_state(archive.root)
+        assert state is not None
+        assert (state.whole_at is not None, state.problem) == (whole, "")
 
 
 def test_the_commands(
