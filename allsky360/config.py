@@ -36,6 +36,8 @@ ENV_PREFIX = "ALLSKY360_"
 ENV_FILE = "ALLSKY360_CONFIG"
 ENV_THREADS = "ALLSKY360_THREADS"
 """Cores one image may use, read by ``arrays.bands``; no part of the tree."""
+DEMO_FOLDER = "demo"
+"""First letters of the folders below ``storage.root`` that a demo keeps its archives in."""
 DEFAULT_FILE = Path("allsky360.toml")
 
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -56,6 +56,8 @@ def _type_words(kind: Any) -> str:
     if origin is Annotated:
         return _type_words(arguments[0])
     if origin is tuple:
+        if typing.get_origin(arguments[0]) is Literal:
+            return "list of " + ", ".join(json.dumps(a) for a in typing.get_args(arguments[0]))
         count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
         return f"list of {count}{_type_words(arguments[0])}s"
     names = {float: "number", int: "whole number", bool: "true or false", str: "text", Path: "path"}
@@ -130,6 +132,8 @@ def explain_errors(
         line = f"{where}: {'.'.join(key)}"
         if item["type"] == "extra_forbidden":
             line += " is not a setting." + nearest(key, fields)
+        elif item["type"] == "model_type":
+            line += f" is a table, not {item['input']!r}: write [{'.'.join(key)}]."
         else:
             shown = f" = {item['input']!r}" if not isinstance(item["input"], dict) else ""
             reason = item["msg"].removeprefix("Value error, ")

@@ -95,7 +95,10 @@ def note_night(root: Path, camera: str, entry: NightEntry) -> None:
             write_atomic(folder / FILE, text.encode(), sync=True)
             sync_folder(folder)
     except OSError as error:
-        raise LensStoreError(f"cannot write into {folder}: {error.strerror}.") from error
+        raise LensStoreError(
+            f"cannot write into {folder}: {error.strerror}.",
+            mend="Free space, or give the folder to the user that runs this.",
+        ) from error
 
 
 def _plain(entry: NightEntry) -> dict[str, Any]:

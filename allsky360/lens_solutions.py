@@ -33,7 +33,10 @@ def save_lens(root: Path, camera: str, solution: LensSolution) -> LensFile:
             content = content_of(solution, camera=camera, serial=serial)
             write_lens(folder / f"{serial:04d}.json", content)
     except OSError as error:
-        raise LensStoreError(f"cannot write into {folder}: {error.strerror}.") from error
+        raise LensStoreError(
+            f"cannot write into {folder}: {error.strerror}.",
+            mend="Free space, or give the folder to the user that runs this.",
+        ) from error
     return content
 
 

@@ -54,7 +54,7 @@ def load_masters(root: Path) -> Masters:
     if not root.is_dir():
         raise MasterError(
             f"The folder of master frames {root} does not exist.",
-            mend="Create it or mend processing.dark_root.",
+            mend="Make masters with 'allsky360 darks take 1 5 10', or mend processing.dark_root.",
         )
     return Masters(tuple(read_master(p) for p in _files(root)))
 

@@ -153,3 +153,16 @@ def test_a_profile_that_cannot_work_is_refused(tmp_path: Path) -> None:
         with pytest.raises(SettingsError) as caught:
             load_settings(file)
         assert reason in str(caught.value)
+
+
+def test_a_value_where_a_table_belongs_is_said_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("site = 3\n")
+    with pytest.raises(SettingsError, match=r"site is a table, not 3: write \[site\]\."):
+        load_settings(file)
+
+
+def test_a_list_of_choices_is_written_as_one() -> None:
+    text = default_text(Settings, Settings.model_construct())
+    assert '(list of "read", "raw")' in text
+    assert "list of one of" not in text

@@ -32,7 +32,9 @@ def init(
     try:
         path.write_text(default_text(Settings, Settings.model_construct()), encoding="utf-8")
     except OSError as error:
-        raise SettingsError(f"cannot write {path}: {error.strerror}.") from error
+        raise SettingsError(
+            f"cannot write {path}: {error.strerror}.", mend="Name a file where you may write."
+        ) from error
     typer.echo(f"wrote {path}")
 
 

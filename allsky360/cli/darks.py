@@ -50,7 +50,7 @@ def take(
 def build(
     paths: Annotated[list[Path], typer.Argument(help="Frames, or folders of frames.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder; left out: processing.dark_root.")
+        Path | None, typer.Option("--out", "-o", help="Folder; left out: that of the settings.")
     ] = None,
     kind: Annotated[
         str, typer.Option(help="bias, dark or flat, for files that do not say it.")

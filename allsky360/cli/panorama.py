@@ -93,7 +93,7 @@ def _picture(
 
         exposure = next(iter(read_exposures(path)), None)
         if exposure is None:
-            raise AllskyError(f"{path} holds no image.")
+            raise AllskyError(f"{path} holds no image.", mend="Give a JPEG, PNG or TIFF picture.")
         pixels = eight_bit(exposure)
         return pixels, fitted(read_lens(lens).lens, *pixels.shape[1::-1]), exposure.start
     root = load_settings().storage.root
@@ -106,7 +106,9 @@ def _picture(
         ) from error
     record = archive.frame(ref)
     if not record.processed:
-        raise AllskyError(f"frame {ref.id} of {slug} is not processed.")
+        raise AllskyError(
+            f"frame {ref.id} of {slug} is not processed.", mend="Wait for it, or take another."
+        )
     frame = NightFrames(root, slug, ref.night, record.version).load(record)
     model = frame.lens
     if lens is not None:

@@ -149,26 +149,34 @@ def chosen_night(root: Path, camera: str, night: str) -> tuple[Archive, str, dat
         Nothing fits, or a name is needed.
     """
     from allsky360.archive import Archive, ArchiveError
+    from allsky360.archive.empty import nothing_archived
     from allsky360.archive.layout import parse_night
 
     archive = Archive(root)
+    cameras = archive.cameras()
+    if not cameras:
+        raise nothing_archived(root)
     if not camera:
-        cameras = archive.cameras()
         if len(cameras) != 1:
-            known = ", ".join(cameras) or "none"
+            known = ", ".join(cameras)
             raise ArchiveError(f"the archive has these cameras: {known}.", mend="Name one.")
         camera = cameras[0]
     slug = archive.slug(camera)
     nights = archive.nights(slug)
     if not nights:
-        raise ArchiveError(f"the archive holds no night of {camera}.", mend="Check storage.root.")
+        raise ArchiveError(
+            f"the archive holds no night of {camera}.", mend=f"It has {', '.join(cameras)}."
+        )
     if not night:
         return archive, slug, nights[-1]
     which = parse_night(night)
     if which is None:
         raise ArchiveError(f"{night!r} is not a night.", mend="Write it as YYYY-MM-DD.")
     if which not in nights:
-        raise ArchiveError(f"the archive holds no frames of {camera}, {night}.")
+        raise ArchiveError(
+            f"the archive holds no frames of {camera}, {night}.",
+            mend="'allsky360 versions list' shows the nights.",
+        )
     return archive, slug, which
 
 

@@ -50,6 +50,7 @@ def favourite(
 ) -> None:
     """Keep a night whole: retention removes nothing of it."""
     from allsky360.archive import Archive, ArchiveError
+    from allsky360.archive.empty import nothing_archived
     from allsky360.archive.layout import night_folder, parse_night
     from allsky360.archive.removed import set_favourite
     from allsky360.config import load_settings
@@ -59,9 +60,14 @@ def favourite(
     if wanted is None:
         raise ArchiveError(f"{night!r} is not a night.", mend="Write it as YYYY-MM-DD.")
     cameras = [archive.slug(camera)] if camera else archive.cameras()
+    if not cameras:
+        raise nothing_archived(archive.root)
     holding = [c for c in cameras if wanted in archive.nights(c)]
     if len(holding) != 1:
         held = f"{len(holding)} cameras have" if holding else "no camera has"
-        raise ArchiveError(f"{held} a night {night}.", mend="Name one with --camera.")
+        mend = (
+            "Name one with --camera." if holding else "'allsky360 versions list' shows the nights."
+        )
+        raise ArchiveError(f"{held} a night {night}.", mend=mend)
     set_favourite(night_folder(archive.root, holding[0], wanted), not off)
     typer.echo(f"{holding[0]} {night} is {'no longer' if off else 'now'} a favourite")

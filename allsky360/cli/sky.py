@@ -163,6 +163,7 @@ def lens(
 ) -> None:
     """Show the lens that counts, its residuals by altitude, and how it drifted."""
     from allsky360.archive import Archive
+    from allsky360.archive.empty import nothing_archived
     from allsky360.config import load_settings
     from allsky360.lens_calibration import read_history
     from allsky360.lens_calibration.words import file_lines, history_lines
@@ -170,7 +171,10 @@ def lens(
 
     root = load_settings().storage.root
     archive = Archive(root)
-    for slug in [archive.slug(camera)] if camera else archive.cameras():
+    slugs = [archive.slug(camera)] if camera else archive.cameras()
+    if not slugs:
+        raise nothing_archived(root)
+    for slug in slugs:
         content = newest_lens(root, slug)
         typer.echo("\n".join(file_lines(content)) if content else f"{slug} has no lens file yet")
         typer.echo("\n".join(["", *history_lines(read_history(root, slug)), ""]))
@@ -179,6 +183,7 @@ def lens(
 def nights_asked(root: Path, camera: str, night: str) -> list[tuple[str, date]]:
     """Return cameras with the night asked for, or each one's newest."""
     from allsky360.archive import Archive
+    from allsky360.archive.empty import nothing_archived
     from allsky360.errors import AllskyError
 
     archive = Archive(root)
@@ -187,13 +192,16 @@ def nights_asked(root: Path, camera: str, night: str) -> list[tuple[str, date]]:
     for slug in cameras:
         nights = archive.nights(slug)
         if not nights:
-            raise AllskyError(f"the archive {root} holds no night of {slug}.")
+            raise AllskyError(
+                f"the archive {root} holds no night of {slug}.",
+                mend="Check the name, or storage.root.",
+            )
         try:
             found.append((slug, date.fromisoformat(night) if night else nights[-1]))
         except ValueError as error:
             raise typer.BadParameter(f"{night!r} is no night such as 2026-11-22") from error
     if not found:
-        raise AllskyError(f"the archive {root} holds no frame.", mend="Check storage.root.")
+        raise nothing_archived(root)
     return found
 
 

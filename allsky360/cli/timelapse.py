@@ -209,14 +209,17 @@ def _night(
 
 def _frames(settings: Settings, camera: str, night: str) -> NightFrames:
     from allsky360.archive import Archive
+    from allsky360.archive.empty import nothing_archived
     from allsky360.archive.layout import parse_night
     from allsky360.products.source import NightFrames
     from allsky360.products.video.plan import VideoError
 
     archive = Archive(settings.storage.root)
     cameras = [archive.slug(camera)] if camera else archive.cameras()
+    if not cameras:
+        raise nothing_archived(settings.storage.root)
     if len(cameras) != 1:
-        known = ", ".join(cameras) or "none"
+        known = ", ".join(cameras)
         raise VideoError(
             f"the archive {settings.storage.root} has {len(cameras)} cameras: {known}.",
             mend="Name one with --camera, or name a folder of pictures.",

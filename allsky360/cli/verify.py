@@ -19,6 +19,7 @@ def verify(
     from rich.table import Table
 
     from allsky360.archive import Archive, ArchiveError, verify_night
+    from allsky360.archive.empty import nothing_archived
     from allsky360.archive.layout import night_folder, parse_night
     from allsky360.config import load_settings
 
@@ -31,8 +32,12 @@ def verify(
         for c in ([archive.slug(camera)] if camera else archive.cameras())
         for n in ([wanted] if wanted else archive.nights(c))
     ]
+    if not archive.cameras():
+        raise nothing_archived(archive.root)
     if not folders:
-        raise ArchiveError(f"nothing to verify below {archive.root}.", mend="Check storage.root.")
+        raise ArchiveError(
+            f"nothing to verify below {archive.root}.", mend="Check camera and night."
+        )
     table = Table()
     for name in ("severity", "where", "what", "mend"):
         table.add_column(name, overflow="fold")  # a cut path would not say where

@@ -53,12 +53,14 @@ def _lens(settings: Settings, camera: str) -> Finding:
 def _masters(settings: Settings) -> Finding:
     root = masters_in_use(settings, settings.storage.root)
     if root is None:
-        mend = "Cover the lens and run 'allsky360 darks take' once."
+        mend = "Cover the lens and run 'allsky360 darks take 1 5 10' once."
         return Finding("sky", "masters", "none", "no dark frames are used", mend)
     if not root.is_dir():
         mend = "Correct processing.dark_root."
         return Finding("sky", "masters", "bad", f"{root} does not exist", mend)
     count = sum(1 for _ in root.rglob("*.fit*"))
     if not count:
-        return Finding("sky", "masters", "bad", f"{root} is empty", "Run 'allsky360 darks build'.")
+        return Finding(
+            "sky", "masters", "bad", f"{root} is empty", "Run 'allsky360 darks take 1 5 10'."
+        )
     return Finding("sky", "masters", "good", f"{count} files in {root}")

@@ -94,7 +94,10 @@ def pull_night(root: Path, camera: str, night: date, settings: ObjectsSettings) 
     folder = night_folder(root, camera, night)
     keys = [*_list(store, settings, f"{camera}/{night.isoformat()}/")]
     if not keys:
-        raise ObjectsError(f"{settings.url} has no night {night} of {camera}.")
+        raise ObjectsError(
+            f"{settings.url} has no night {night} of {camera}.",
+            mend="'allsky360 objects list' shows what it has.",
+        )
     keys += _list(store, settings, f"{camera}/lens/")
     missing = [k for k in keys if not (root / k).exists()]
     total = 0

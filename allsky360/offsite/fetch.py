@@ -53,7 +53,9 @@ def fetch_unit(root: Path, unit: Unit, settings: OffsiteSettings) -> Copied:
     try:
         record = read_record(unit.folder, settings.url) | _manifest(store, prefix)
         if not record:
-            raise NoCopy(f"{settings.url} has no copy of {prefix}.")
+            raise NoCopy(
+                f"{settings.url} has no copy of {prefix}.", mend="Check the night and offsite.url."
+            )
         missing = [n for n in record if not (unit.folder / n).exists()]
         damaged: list[str] = []
         total = 0

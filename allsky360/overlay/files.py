@@ -41,9 +41,14 @@ def read_lens(path: Path) -> LensModel:
         fields = data.get("lens", data)
         return LensModel(**{k: fields[k] for k in LensModel.__dataclass_fields__ if k in fields})
     except OSError as error:
-        raise OverlayError(f"cannot read the lens file {path}: {error.strerror}.") from error
+        raise OverlayError(
+            f"cannot read the lens file {path}: {error.strerror}.",
+            mend="'allsky360 sky solve --out' writes one.",
+        ) from error
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise OverlayError(f"{path} is no lens file: {error}.") from error
+        raise OverlayError(
+            f"{path} is no lens file: {error}.", mend="'allsky360 sky solve --out' writes one."
+        ) from error
 
 
 def write_overlay(path: Path, scene: OverlayScene, picture: NDArray[Any] | None) -> None:
@@ -75,7 +80,9 @@ def write_overlay(path: Path, scene: OverlayScene, picture: NDArray[Any] | None)
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except OSError as error:
-        raise OverlayError(f"cannot write {path}: {error.strerror}.") from error
+        raise OverlayError(
+            f"cannot write {path}: {error.strerror}.", mend="Name a file where you may write."
+        ) from error
 
 
 def _rgb(picture: NDArray[Any]) -> NDArray[np.uint8]:

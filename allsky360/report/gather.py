@@ -147,7 +147,10 @@ def gather(
     records = archive.frames(camera, night)
     site = archive.site(camera, night)
     if not records or site is None:
-        raise AllskyError(f"{camera} {night} has no frame to report on.")
+        raise AllskyError(
+            f"{camera} {night} has no frame to report on.",
+            mend="'allsky360 versions list' shows the nights there are.",
+        )
     time = np.array([r.time.replace(tzinfo=None) for r in records], "datetime64[us]")
     columns = _columns(records)
     columns["sun_altitude_deg"] = _sun(columns.get("sun_altitude_deg"), records, site)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from allsky360.archive import Archive
+from allsky360.archive.empty import nothing_archived
 from allsky360.archive.layout import parse_night
 from allsky360.errors import AllskyError
 
@@ -30,6 +31,8 @@ def nights_of(archive: Archive, text: str, camera: str = "") -> list[tuple[str, 
     """
     cameras = [archive.slug(camera)] if camera else archive.cameras()
     known = {c: archive.nights(c) for c in cameras}
+    if not known:
+        raise nothing_archived(archive.root)
     found: set[tuple[date, str]] = set()
     for part in (p.strip() for p in text.split(",")):
         for slug, nights in known.items():
@@ -38,7 +41,7 @@ def nights_of(archive: Archive, text: str, camera: str = "") -> list[tuple[str, 
         place = f"of {camera} " if camera else ""
         raise AllskyError(
             f"the archive {archive.root} holds no night {place}in {text!r}.",
-            mend="Look which nights there are, or check storage.root.",
+            mend="'allsky360 versions list' shows the nights there are.",
         )
     return [(slug, night) for night, slug in sorted(found)]
 

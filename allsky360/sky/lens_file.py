@@ -136,7 +136,9 @@ def read_lens(path: Path) -> LensFile:
     try:
         return _content(record)
     except LensError as error:
-        raise LensFileError(f"{path} describes no lens: {error}") from error
+        raise LensFileError(
+            f"{path} describes no lens: {error}", mend="Solve the lens again."
+        ) from error
     except KeyError as error:
         raise LensFileError(f"{path} lacks {error}.", mend="Solve the lens again.") from error
     except (TypeError, ValueError, OverflowError) as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from allsky360.config import ENV_PREFIX, Settings
+from allsky360.config import DEMO_FOLDER, ENV_PREFIX, Settings
 from allsky360.net import netloc
 from allsky360.simulator.demo import night_site_now
 from allsky360.supervisor.prefect_env import prefect_environment
@@ -65,7 +65,7 @@ def demo_environment(settings: Settings, now: datetime | None = None) -> dict[st
     if settings.camera.host or settings.site.latitude_deg is not None:
         return {}
     site = night_site_now(settings.clock.start or now or datetime.now(UTC))
-    root = settings.storage.root / f"demo{site.longitude_deg:+04.0f}"
+    root = settings.storage.root / f"{DEMO_FOLDER}{site.longitude_deg:+04.0f}"
     return {
         f"{ENV_PREFIX}SITE__NAME": site.name,
         f"{ENV_PREFIX}SITE__LATITUDE_DEG": str(site.latitude_deg),

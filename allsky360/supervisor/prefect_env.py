@@ -128,4 +128,6 @@ def _secret(path: Path, key: str) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{key}: {path} cannot be read: {error}.") from error
+        raise SettingsError(
+            f"{key}: {path} cannot be read: {error}.", mend="Mend its path or its permissions."
+        ) from error
