@@ -81,7 +81,8 @@ def fetch(
     cameras = [camera] if camera else known
     if len(cameras) != 1:
         said = f"{len(cameras)} cameras have" if cameras else "no camera has"
-        raise AllskyError(f"{said} a night {night} there.", mend="Name one with --camera.")
+        mend = "Name one with --camera." if cameras else "Check the night and offsite.url."
+        raise AllskyError(f"{said} a night {night} there.", mend=mend)
     root, slug = settings.storage.root, cameras[0]
     done = fetch_unit(root, Unit(slug, night, night_folder(root, slug, wanted)), settings.offsite)
     for name in SHARED:
