@@ -140,6 +140,8 @@ class Handover:
         client = self._connected(log)
         if client is None:
             return None
+        from distributed.client import ClosedClientError
+
         self._waiting = [f for f in self._waiting if not f.done()]
         if len(self._waiting) >= self._settings.processing.live_ahead:
             log.info("%s left to catch-up: processing is behind", frame_key(ref))
@@ -148,7 +150,7 @@ class Handover:
             future = submit_frame(client, self._settings, ref, priority=LIVE)
             self._waiting.append(future)
             return future
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, ClosedClientError) as error:
             log.error("%s not handed to Dask, left to catch-up: %s", frame_key(ref), error)
             return None
 

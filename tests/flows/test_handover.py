@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
+from distributed.client import ClosedClientError
 
 from allsky360.archive import FrameRef
 from allsky360.cluster import ClusterError
@@ -81,6 +83,22 @@ def test_frames_are_processed_and_counted(
         "processed": 3, "failed": 1, "running": 0, "left": 0,
         "errors": {key: "ValueError: half an image"},
     }  # fmt: skip
+
+
+def test_a_client_that_closes_in_between_leaves_the_frame_to_catch_up(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ClosedClientError("the client is closed")
+
+    client: Any = SimpleNamespace(status="running", submit=refuse, close=lambda **_: None)
+    client.as_current = contextlib.nullcontext
+    handover = Handover(settings, lambda _: client)
+    handover.give("fake", NIGHT, 1, LOG)
+    settled = handover.settle(20)
+    handover.close()
+    assert (settled["left"], settled["failed"]) == (1, 0)
+    assert "left to catch-up: the client is closed" in caplog.text
 
 
 def test_what_takes_too_long_goes_on_without_us(
