@@ -76,15 +76,18 @@ class Link:
                     return
                 lost, self._camera = self._camera, None
                 await _let_go(lost)
-            camera = self._factory()
-            try:
-                await _guarded("connecting", camera.open(), OPEN_S)
-            except BaseException:
-                await _let_go(camera)
-                raise
-            self._camera = camera
+            self._camera = await _guarded("connecting", self._open(), OPEN_S)
             self._image_faults = 0
+
+    async def _open(self) -> Camera:
+        camera = self._factory()
+        try:
+            await camera.open()
             self._on_open(camera)
+        except BaseException:
+            await _let_go(camera)
+            raise
+        return camera
 
     async def expose(
         self,

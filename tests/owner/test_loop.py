@@ -27,6 +27,7 @@ from allsky360.errors import AllskyError
 from allsky360.owner import loop as loop_module
 from allsky360.owner.burst import Burst
 from allsky360.owner.loop import Owner
+from allsky360.owner.metering import Metering
 from tests.owner.fakes import FakeWriter, World, make_owner, soon
 
 ALL_FAULTS = sorted(
@@ -231,6 +232,25 @@ async def test_bug_in_camera_code_is_a_named_fault(
         events = await burst_of(owner, 0.4)
     assert [e["name"] for e in events if e["event"] == "fault"] == ["internal"]
     assert events[-1]["event"] == "end"
+
+
+async def test_a_camera_that_cannot_be_met_is_a_named_fault_and_tried_again(
+    tmp_path: Path, world: World, writer: FakeWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meet, faults = Metering.meet, [TypeError("no such limits")]
+
+    def odd(self: Metering, *given: Any) -> None:
+        if faults:
+            raise faults.pop()
+        meet(self, *given)
+
+    monkeypatch.setattr(Metering, "meet", odd)
+    async with running(make_owner(tmp_path, world, writer)) as owner:
+        await until(lambda: owner.state.connected)  # nobody asks: its keeper lives on
+        assert owner.state.fault_counts["internal"] == 1
+        assert world.log[:3] == ["open", "abort", "close"]  # not left open without its limits
+        events = await burst_of(owner, 0.3)
+    assert events[-1]["brackets"] > 0
 
 
 async def test_next_exposure_runs_while_the_last_is_written(
