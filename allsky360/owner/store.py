@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from allsky360.archive.durable import make_folder, sync_folder
 from allsky360.archive.errors import FULL, ArchiveFull
 from allsky360.archive.layout import camera_slug
 from allsky360.errors import AllskyError
@@ -262,7 +263,7 @@ def save_bracket(path: Path, bracket: Bracket) -> None:
         | {"start": e.start.isoformat()}
         for e in bracket.exposures
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     arrays = {f"pixels_{i}": e.pixels for i, e in enumerate(bracket.exposures)}
     part = path.with_suffix(".part")
     try:
@@ -271,6 +272,7 @@ def save_bracket(path: Path, bracket: Bracket) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        sync_folder(path.parent)
     except OSError:
         part.unlink(missing_ok=True)  # half a file helps nobody and takes room
         raise
