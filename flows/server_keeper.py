@@ -113,7 +113,9 @@ def damage(database: Path) -> str:
     if not database.exists():
         return ""
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+        with contextlib.closing(
+            sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
+        ) as opened:
             found = str(opened.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.OperationalError as error:  # locked, or the disk
         return str(error) if "malformed" in str(error) else ""

@@ -37,6 +37,14 @@ def test_a_good_a_missing_and_a_locked_database_stay(database: Path, tmp_path: P
     assert database.exists()
 
 
+@pytest.mark.parametrize("name", ["a#b", "a?b", "50%20"])
+def test_it_is_found_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name / "prefect.db"
+    file.parent.mkdir()
+    file.write_bytes(b"no database at all" * 300)
+    assert "not a database" in damage(file)
+
+
 @pytest.mark.parametrize("where", ["header", "middle", "short"])
 def test_a_damaged_one_is_put_aside_with_its_journals(database: Path, where: str) -> None:
     data = bytearray(database.read_bytes())
