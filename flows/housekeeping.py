@@ -7,15 +7,16 @@ for it. So the flow removes what is left of our own deployments, and reports.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
-from allsky360.config import load_settings
+from allsky360.config import Settings, load_settings
 from tasks.artifacts import attempt
 from tasks.burst import run_log
 from tasks.patience import HOUR_S, end_if_hung
@@ -30,15 +31,26 @@ def housekeeping() -> State[Any]:
     end_if_hung(6 * HOUR_S)
     settings = load_settings()
     before = datetime.now(UTC) - timedelta(days=settings.prefect.retention_days)
-    deleted = delete_old_runs(OURS, before)
-    size = database_bytes(settings)
-    words = f"{deleted} run(s) older than {before:%Y-%m-%d} deleted"
-    if size is not None:
-        words += f"; Prefect's database holds {size / 1e6:.1f} MB"
-    removed = tidy_archive(settings)
-    if removed:
-        gigabytes = sum(r.bytes for r in removed) / 1e9
-        words += f"; {gigabytes:.2f} GB removed from the archive:\n\n"
-        words += "\n".join(f"- {r.camera} {r.night} {r.kind}: {r.reason}" for r in removed)
+    # neither waits for the other: a server that does not answer keeps no disk full
+    runs = cast("State[Any]", delete_old_runs(OURS, before, return_state=True))
+    tidied = cast("State[Any]", tidy_archive(settings, return_state=True))
+    failed = [f"{s.name}: {s.message}" for s in (runs, tidied) if not s.is_completed()]
+    words = "; ".join([*failed, *_done(settings, before, runs, tidied)])
     attempt(lambda: create_markdown_artifact(words, key="housekeeping"), run_log())
-    return Completed(message=words)
+    return Failed(message=words) if failed else Completed(message=words)
+
+
+def _done(
+    settings: Settings, before: datetime, runs: State[Any], tidied: State[Any]
+) -> Iterator[str]:
+    if runs.is_completed():
+        deleted = runs.result(raise_on_failure=False)
+        yield f"{deleted} run(s) older than {before:%Y-%m-%d} deleted"
+    size = database_bytes(settings)
+    if size is not None:
+        yield f"Prefect's database holds {size / 1e6:.1f} MB"
+    removed = tidied.result(raise_on_failure=False) if tidied.is_completed() else []
+    if removed:
+        lines = "\n".join(f"- {r.camera} {r.night} {r.kind}: {r.reason}" for r in removed)
+        gigabytes = sum(r.bytes for r in removed) / 1e9
+        yield f"{gigabytes:.2f} GB removed from the archive:\n\n{lines}"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,9 +8,11 @@ from uuid import uuid4
 
 import pytest
 from prefect.client import orchestration
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed as completed
 from prefect.states import Failed as failed
 
+from allsky360.archive.retention import Removal
 from allsky360.config import PrefectSettings, Settings
 from flows import capture, housekeeping
 from tasks import retention
@@ -81,6 +83,21 @@ class Client:
 
     def delete_flow_run(self, run: Any) -> None:
         self.ids.remove(run)
+        if len(self.ids) % 7 == 0:
+            raise ObjectNotFound(Exception("the vacuum was quicker"))
+
+
+def as_state(task: Any) -> Any:
+    """Return a task as a plain function that returns a state."""
+
+    def call(*given: Any, return_state: bool) -> Any:
+        assert return_state
+        try:
+            return completed(data=task.fn(*given))
+        except OSError as error:
+            return failed(message=str(error))
+
+    return call
 
 
 def test_old_runs_of_ours_are_deleted(
@@ -89,8 +106,8 @@ def test_old_runs_of_ours_are_deleted(
     client, written = Client(250), []
     monkeypatch.setattr(orchestration, "get_client", lambda **_: client)
     monkeypatch.setattr(housekeeping, "load_settings", lambda: settings)
-    monkeypatch.setattr(housekeeping, "delete_old_runs", retention.delete_old_runs.fn)
-    monkeypatch.setattr(housekeeping, "tidy_archive", retention.tidy_archive.fn)
+    monkeypatch.setattr(housekeeping, "delete_old_runs", as_state(retention.delete_old_runs))
+    monkeypatch.setattr(housekeeping, "tidy_archive", as_state(retention.tidy_archive))
     monkeypatch.setattr(
         housekeeping, "create_markdown_artifact", lambda text, **_: written.append(text)
     )
@@ -105,6 +122,25 @@ def test_old_runs_of_ours_are_deleted(
     assert state.message.startswith("250 run(s) older than")
     assert "2.5 MB" in state.message
     assert written == [state.message]
+
+
+def test_a_server_that_does_not_answer_keeps_no_disk_full(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(**_: Any) -> None:
+        raise OSError("no server")
+
+    gone = Removal("cam", date(2026, 1, 2), "raw", 3, 5_000_000_000, "older")
+    monkeypatch.setattr(orchestration, "get_client", away)
+    monkeypatch.setattr(housekeeping, "load_settings", lambda: settings)
+    monkeypatch.setattr(housekeeping, "delete_old_runs", as_state(retention.delete_old_runs))
+    monkeypatch.setattr(
+        housekeeping, "tidy_archive", lambda *_, return_state: completed(data=[gone])
+    )
+    monkeypatch.setattr(housekeeping, "create_markdown_artifact", lambda *_, **__: None)
+    state = housekeeping.housekeeping.fn()
+    assert state.is_failed()
+    assert "no server; 5.00 GB removed from the archive" in state.message
 
 
 def test_a_database_elsewhere_has_no_size_here(settings: Settings) -> None:
