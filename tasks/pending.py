@@ -13,6 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from allsky360.config import Settings
+from allsky360.errors import AllskyError
 from tasks.burst import run_log
 from tasks.handover import frame_key, submit_frame
 
@@ -85,6 +86,8 @@ def pending_frames(settings: Settings, nights: int) -> list[FrameRef]:
     """List unprocessed frames of the newest nights of every camera, in the order of capture.
 
     In order, because a frame's picture and its judgement of the sky go on from the frame before.
+    A night that cannot be read is left out: it holds up no other.
+
     Frames of a running burst may be among them. They cost nothing: a frame has the same Dask key
     whoever hands it over, so that the second joins the first, and writing is idempotent.
     """
@@ -94,7 +97,10 @@ def pending_frames(settings: Settings, nights: int) -> list[FrameRef]:
     found: list[FrameRef] = []
     for camera in archive.cameras():
         for night in sorted(archive.nights(camera))[-nights:]:
-            found += sorted(archive.unprocessed(camera, night), key=lambda ref: ref.index)
+            try:
+                found += sorted(archive.unprocessed(camera, night), key=lambda ref: ref.index)
+            except (AllskyError, OSError) as error:
+                run_log().error("%s %s is left out: %s", camera, night, error)
     return found
 
 

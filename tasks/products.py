@@ -7,13 +7,14 @@ encoder that is killed for memory must take no frames with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from allsky360.config import Settings, clock_from
+from allsky360.errors import AllskyError
 from tasks.burst import run_log
 
 
@@ -59,8 +60,6 @@ def make_product(
     AllskyError
         The product was given up, or another process grows this night.
     """
-    from allsky360.errors import AllskyError
-
     made = _grow(settings, camera, night, (product,), anew)
     if made["failed"]:
         raise AllskyError(f"{product} of {camera} {night} failed: {made['failed'][product]}")
@@ -149,8 +148,6 @@ def product_names(settings: Settings, only: Sequence[str] = ()) -> list[str]:
 
 def growing_nights(settings: Settings) -> list[tuple[str, str]]:
     """List the newest night of each camera, where it is not over yet: (camera, night)."""
-    from datetime import timedelta
-
     from allsky360.archive import Archive
 
     archive = Archive(settings.storage.root)
@@ -158,7 +155,11 @@ def growing_nights(settings: Settings) -> list[tuple[str, str]]:
     found = []
     for camera in archive.cameras():
         night = archive.nights(camera)[-1]
-        site = archive.site(camera, night)
+        try:
+            site = archive.site(camera, night)
+        except (AllskyError, OSError) as error:  # it holds up no other camera
+            run_log().error("%s %s is left out: %s", camera, night, error)
+            continue
         if site is not None and now < site.noon_utc(night + timedelta(days=1)):
             found.append((camera, night.isoformat()))
     return found

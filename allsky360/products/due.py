@@ -6,12 +6,16 @@ asked of is the night report: it is made last, and says what it was made from.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from allsky360.archive import Archive
 from allsky360.archive.products import ProductRecord, read_product
+from allsky360.errors import AllskyError
 from allsky360.sky.night import night_times
+
+log = logging.getLogger(__name__)
 
 REPORT = "report"
 AFTER_DAWN = timedelta(minutes=10)
@@ -33,6 +37,8 @@ class DueNight:
 def due_nights(archive: Archive, now: datetime, *, nights: int = 14) -> list[DueNight]:
     """List the nights that wait for their products, oldest first.
 
+    A night that cannot be read is left out: it holds up no other.
+
     Parameters
     ----------
     archive
@@ -45,7 +51,11 @@ def due_nights(archive: Archive, now: datetime, *, nights: int = 14) -> list[Due
     found = []
     for camera in archive.cameras():
         for night in archive.nights(camera)[-nights:] if nights else archive.nights(camera):
-            why = why_due(archive, camera, night, now)
+            try:
+                why = why_due(archive, camera, night, now)
+            except (AllskyError, OSError) as error:
+                log.error("%s %s is left out: %s", camera, night, error)
+                continue
             if why:
                 found.append(DueNight(camera, night, why))
     return sorted(found, key=lambda d: (d.night, d.camera))

@@ -11,12 +11,16 @@ import pytest
 import flows.pending as flow_module
 from allsky360 import archive as archive_module
 from allsky360 import cluster
-from allsky360.archive import FrameRef
+from allsky360.archive import Archive, FrameRef
 from allsky360.cluster import ClusterError
-from allsky360.config import Settings
+from allsky360.config import ClockSettings, Settings
+from allsky360.model import Site
+from allsky360.products.due import due_nights
 from tasks import pending
 from tasks.handover import frame_key
 from tasks.pending import Batch, Failures, batches, due_frames, pending_frames, process_batch
+from tasks.products import growing_nights
+from tests.report.conftest import CAMERA, DUSK, NIGHT, make_night
 
 NOW = datetime(2026, 11, 22, 20, tzinfo=UTC)
 REFS = [FrameRef("cam", date(2026, 11, 22), i) for i in range(5)]
@@ -36,6 +40,23 @@ class FakeArchive:
 
     def unprocessed(self, camera: str, night: date) -> list[FrameRef]:
         return [FrameRef(camera, night, i) for i in (1, 2)]
+
+
+def test_a_night_that_cannot_be_read_holds_up_no_other(
+    settings: Settings, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = settings.storage.root
+    for name in ("cam-a", "cam-b"):
+        make_night(root, site, 2, unprocessed=[1])
+        (root / CAMERA).rename(root / name)
+    (root / "cam-a" / NIGHT.isoformat() / "raw.zarr" / "zarr.json").write_text("{")
+    assert pending_frames(settings, 3) == [FrameRef("cam-b", NIGHT, 1)]
+    assert f"cam-a {NIGHT} is left out" in caplog.text
+    clock = ClockSettings(start=DUSK + timedelta(hours=1), anchor=datetime.now(UTC))
+    rehearsal = settings.model_copy(update={"clock": clock})
+    assert growing_nights(rehearsal) == [("cam-b", NIGHT.isoformat())]
+    later = DUSK + timedelta(days=9)
+    assert [d.camera for d in due_nights(Archive(root), later)] == ["cam-b"]
 
 
 def test_frames_come_in_the_order_of_capture(
