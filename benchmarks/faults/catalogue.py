@@ -393,7 +393,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("power-cut", "power", _cut_power, _power_back, 3.0),
     # camera, its server, the network
     _knobbed("server-drops-connection", "INDIGO server", crash=3.0),
-    _knobbed("server-hangs", "INDIGO server", hung=8.0),
+    _knobbed("server-hangs", "INDIGO server", 8.0, hung=20.0),
     _knobbed("stream-garbage", "INDIGO server", garbage=True),
     _knobbed("image-garbage", "camera", garbage_image=1),
     _knobbed("image-truncated", "camera", truncated_image=1),
