@@ -110,6 +110,8 @@ class Night(House):
         self.truth.mkdir(exist_ok=True)
         self.step_clock(0)
         self.settings_file.write_text(SITE)
+        self._archive = Archive(self.data)
+        self._pulse = pulse_name(Settings(storage=StorageSettings(root=self.data)), "runner")
         self.own_disk = _mount(self.folder / "disk.img", self.data)
         for ballast in self.data.glob("ballast-*"):  # of a piece that was cut off
             ballast.unlink()
@@ -163,7 +165,7 @@ class Night(House):
 
     def newest(self) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:
         """Return the newest raw and the newest processed frame, as (night, index)."""
-        archive = Archive(self.data)
+        archive = self._archive  # asked four times a second: it reads what has changed
         try:
             raw, shown = archive.latest(), archive.latest(processed=True)
         except (AllskyError, OSError):
@@ -195,11 +197,10 @@ class Night(House):
         return found if self._runner_lives() else [*found, "runner"]
 
     def _runner_lives(self) -> bool:
-        name = pulse_name(Settings(storage=StorageSettings(root=self.data)), "runner")
         with socket.socket(socket.AF_UNIX) as asked:
             asked.settimeout(2.0)
             try:
-                asked.connect(f"\0{name}")
+                asked.connect(f"\0{self._pulse}")
                 return asked.recv(16) == WORD
             except OSError:
                 return False
