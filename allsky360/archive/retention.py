@@ -44,7 +44,7 @@ class Removal:
     camera, night, kind
         What.
     files, bytes
-        How much: space on disk.
+        How much: files, and the space that comes free, none for a file with a second name.
     reason
         Why it goes, for people.
     waits
@@ -206,6 +206,8 @@ def _chosen(
             if (night.folder, kind) in gone or not (files := _files(root, night, kind)):
                 continue
             removal = _removal(night, kind, files, reason, elsewhere)
+            if not removal.bytes:  # a snapshot holds all of it by second names: nothing is gained
+                continue
             yield removal, files
             free_bytes += 0 if removal.waits or removal in refused else removal.bytes
     log.warning(
@@ -336,7 +338,7 @@ def _below(folder: Path) -> list[Path]:
 def _removal(
     night: _Night, kind: Kind, files: list[Path], reason: str, elsewhere: Elsewhere | None
 ) -> Removal:
-    size = sum(_disk_bytes(f) for f in files)
+    size = sum(_room(f) for f in files)
     lacking = 0
     if elsewhere is not None:
         current = current_version(night.folder)
@@ -344,13 +346,6 @@ def _removal(
     if lacking:
         reason += f"; stays until {lacking} of its files are safe elsewhere"
     return Removal(night.camera, night.night, kind, len(files), size, reason, lacking > 0)
-
-
-def _disk_bytes(file: Path) -> int:
-    try:
-        return file.stat().st_blocks * 512
-    except OSError:  # gone meanwhile, or unreadable: it makes no room
-        return 0
 
 
 def _remove(folder: Path, kind: Kind, files: list[Path], now: datetime) -> None:
@@ -376,7 +371,7 @@ def _room(file: Path) -> int:
     """Bytes that come free with a file: none where it has a second name."""
     try:
         status = file.lstat()
-    except FileNotFoundError:
+    except OSError:  # gone meanwhile, or unreadable
         return 0
     return status.st_blocks * 512 if status.st_nlink == 1 else 0
 

@@ -296,6 +296,19 @@ def test_files_with_a_second_name_make_no_room_for_the_note(small_disk: Path, si
     assert other.exists()
 
 
+def test_what_a_snapshot_holds_stays_for_it_would_free_nothing(tmp_path: Path, site: Site) -> None:
+    fill(tmp_path, site, 4, side=200)
+    (tmp_path / "snapshot").mkdir()
+    for image in raw_images(tmp_path, 0):
+        os.link(image, tmp_path / "snapshot" / image.name)
+    short = rules(low_free_percent=2, high_free_percent=4)
+    (chosen,) = plan(tmp_path, short, NOW, free_bytes=0, total_bytes=1_000_000)
+    assert (chosen.night.day, chosen.kind) == (23, "raw")
+    assert chosen.bytes > 0.04 * 1_000_000
+    by_age = plan(tmp_path, rules(raw_days=1), NOW)
+    assert [(r.night.day, r.bytes > 0) for r in by_age] == [(22, False), (23, True), (24, True)]
+
+
 async def test_the_owner_makes_room_by_itself(small_disk: Path, site: Site) -> None:
     fill(small_disk, site, 3, side=200)
     use_up(small_disk)
