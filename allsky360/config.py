@@ -134,6 +134,12 @@ class PeriodSettings(Section):
     step_ev: float = Field(
         2.0, gt=0, le=6, description="EV between neighbouring exposures of a bracket."
     )
+    every_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="Least time from the start of one bracket to the next; 0: back to back.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> PeriodSettings:
@@ -145,8 +151,8 @@ class PeriodSettings(Section):
 
 
 PERIODS: dict[str, dict[str, Any]] = {
-    "day": {"target": 0.30, "max_exposure_s": 1.0, "max_gain": 0.0},
-    "twilight": {"target": 0.20, "max_exposure_s": 10.0, "exposures": 3},
+    "day": {"target": 0.30, "max_exposure_s": 1.0, "max_gain": 0.0, "every_s": 15.0},
+    "twilight": {"target": 0.20, "max_exposure_s": 10.0, "exposures": 3, "every_s": 10.0},
     "night": {"target": 0.12, "max_exposure_s": 10.0, "exposures": 1},
 }
 """What each period starts from; a key in the file changes that key only."""

@@ -24,12 +24,16 @@ class Condition:
 def stale_after_s(settings: Settings) -> float:
     """Age at which a newest frame means that something is wrong.
 
-    Two slots and one longest bracket, so that a single slow or missed slot raises no alarm; on a
+    Two slots and one longest bracket (or the pause between brackets, where it is longer), so that a
+    single slow or missed slot raises no alarm; on a
     clock that runs fast, the seconds that processing takes pass faster too.
     """
     e = settings.exposure
     longest = max(
-        p.max_exposure_s * sum(math.pow(2.0, -p.step_ev * i) for i in range(p.exposures))
+        max(
+            p.every_s,
+            p.max_exposure_s * sum(math.pow(2.0, -p.step_ev * i) for i in range(p.exposures)),
+        )
         for p in (e.day, e.twilight, e.night)
     )
     return 2.0 * settings.capture.slot_s + longest + 30.0 * settings.clock.rate

@@ -28,6 +28,7 @@ class Aims:
     max_gain: float
     count: int
     step_ev: float
+    every_s: float
 
 
 def period_at(settings: ExposureSettings, sun_altitude_deg: float) -> Period:
@@ -42,8 +43,8 @@ def aims_at(settings: ExposureSettings, sun_altitude_deg: float) -> Aims:
 
     Day's values hold from ``day_above_deg`` up, night's from ``night_below_deg`` down and
     twilight's half-way; in between target and exposure limits are interpolated in log, gain limits
-    in dB, so that no period boundary makes a step. Whether to capture, how many exposures and
-    their spacing change at the boundaries themselves.
+    in dB, so that no period boundary makes a step. Whether to capture and how often, how many
+    exposures and their spacing change at the boundaries themselves.
     """
     period = period_at(settings, sun_altitude_deg)
     own: PeriodSettings = getattr(settings, period)
@@ -66,6 +67,7 @@ def aims_at(settings: ExposureSettings, sun_altitude_deg: float) -> Aims:
         mix("max_gain"),
         own.exposures,
         own.step_ev,
+        own.every_s,
     )
 
 

@@ -57,6 +57,7 @@ class Plan:
     step_ev: float
     min_exposure_s: float
     max_exposure_s: float
+    every_s: float
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ class ExposureController:
             aims.step_ev,
             aims.min_exposure_s,
             max(aims.max_exposure_s, exposure_s),
+            aims.every_s,
         )
 
     def observe(

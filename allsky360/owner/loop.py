@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 FINISH_S = 2.0
 #: Pause between looks at a period in which nothing is captured, and at the idle camera.
 IDLE_S = 5.0
+#: A burst that waits for its next bracket looks this often whether it is still wanted.
+WAIT_S = 0.5
 KEEP_S = 1.0
 #: Name of a burst nobody asked for, and its longest time.
 ALONE = "alone"
@@ -98,6 +101,7 @@ class Owner:
         self._turn = asyncio.Lock()  # the camera; handed on in order of arrival
         self._stopping = asyncio.Event()
         self._shot_ends = 0.0
+        self._bracket_began = -math.inf
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._current: Burst | None = None
@@ -260,6 +264,9 @@ class Owner:
                 if not plan.enabled:
                     await self._idle(burst, f"capture is off by {plan.period}")
                     continue
+                if (wait_s := self._wait_s(plan)) > 0:
+                    await self._pause(min(wait_s, WAIT_S, max(0.0, burst.left_s())))
+                    continue
                 await self._bracket(burst, plan, times)
             except ExposureAborted as error:
                 if not self._stopping.is_set():
@@ -275,14 +282,22 @@ class Owner:
             failures, last = 0, None
         return last if burst.brackets == 0 else None
 
+    def _wait_s(self, plan: Plan) -> float:
+        """Return the seconds until the next bracket is due; none while the exposure is sought."""
+        if not plan.every_s or not self._metering.settled:
+            return 0.0
+        return self._bracket_began + self._clock.wall_s(plan.every_s) - time.monotonic()
+
     async def _bracket(self, burst: Burst, plan: Plan, times: tuple[float, ...]) -> None:
         """Take one bracket and hand it in, also when it was cut short."""
         shots: list[Exposure] = []
+        began = time.monotonic()
         try:
             for seconds in times:
                 if shots and self._stopping.is_set():
                     break
                 shots.append(await self._expose(seconds, plan.gain))
+            self._bracket_began = began  # one that failed is repeated at once
         finally:
             self.state.exposing = False
             if shots:

@@ -79,6 +79,11 @@ class Metering:
         )
         return plan, times
 
+    @property
+    def settled(self) -> bool:
+        """True once the brightness of the sky is known, so that the next bracket will be right."""
+        return self.controller.memory.settled
+
     def learn(self, shots: Sequence[Exposure], plan: Plan) -> dict[str, float]:
         """Measure a bracket, learn from it, and return the scalars to store with it."""
         self._look_for_circle(shots[0])

@@ -133,9 +133,9 @@ def test_the_condition_is_one_word_and_one_sentence(
 
 def test_stale_follows_slot_bracket_and_clock() -> None:
     # twilight: 10 s + 2.5 s + 0.625 s; two slots of 60 s; 30 s for processing
-    assert stale_after_s(Settings()) == pytest.approx(120 + 13.125 + 30)
+    assert stale_after_s(Settings()) == pytest.approx(120 + 15 + 30)
     fast = Settings(clock=ClockSettings(start=NOW, rate=60.0))
-    assert stale_after_s(fast) == pytest.approx(120 + 13.125 + 1800)
+    assert stale_after_s(fast) == pytest.approx(120 + 15 + 1800)
 
 
 @pytest.mark.parametrize(

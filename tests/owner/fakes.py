@@ -142,7 +142,7 @@ class FakeWriter:
 
 
 def make_settings(root: Path, **more: Any) -> Settings:
-    period = {"min_exposure_s": 0.001, "max_exposure_s": 30.0, "exposures": 1}
+    period = {"min_exposure_s": 0.001, "max_exposure_s": 30.0, "exposures": 1, "every_s": 0.0}
     data: dict[str, Any] = {
         "storage": {"root": root, "min_free_gb": 0.0},
         "exposure": {

@@ -134,7 +134,7 @@ async def test_scalars_of_a_frame(tmp_path: Path, world: World, writer: FakeWrit
 
 
 async def test_brackets_are_longest_first(tmp_path: Path, world: World, writer: FakeWriter) -> None:
-    period = {"exposures": 3, "step_ev": 1.0, "min_exposure_s": 0.001}
+    period = {"exposures": 3, "step_ev": 1.0, "min_exposure_s": 0.001, "every_s": 0.0}
     more = {"exposure": {"day": period, "night": period, "twilight": period}}
     async with running(make_owner(tmp_path, world, writer, **more)) as owner:
         await burst_of(owner, 0.1)
@@ -146,7 +146,7 @@ async def test_brackets_are_longest_first(tmp_path: Path, world: World, writer: 
 async def test_every_fault_in_mid_bracket_is_survived(
     fault: type[CameraError], tmp_path: Path, world: World, writer: FakeWriter
 ) -> None:
-    period = {"exposures": 3, "step_ev": 1.0, "min_exposure_s": 0.001}
+    period = {"exposures": 3, "step_ev": 1.0, "min_exposure_s": 0.001, "every_s": 0.0}
     more = {"exposure": {"day": period, "night": period, "twilight": period}}
     world.faults.extend([None, fault("made by the test")])
     async with running(make_owner(tmp_path, world, writer, **more)) as owner:
@@ -455,7 +455,13 @@ async def test_abort_costs_one_exposure(tmp_path: Path, world: World, writer: Fa
 async def test_stop_aborts_a_long_exposure_and_keeps_what_was_read_out(
     tmp_path: Path, world: World, writer: FakeWriter
 ) -> None:
-    period = {"exposures": 2, "step_ev": 1.0, "min_exposure_s": 0.001, "max_exposure_s": 30.0}
+    period = {
+        "exposures": 2,
+        "step_ev": 1.0,
+        "min_exposure_s": 0.001,
+        "every_s": 0.0,
+        "max_exposure_s": 30.0,
+    }
     more: dict[str, Any] = {"exposure": dict.fromkeys(("day", "twilight", "night"), period)}
     more["exposure"]["start_exposure_s"] = 30.0
     world.level = 0.004  # 30 s is right
@@ -505,7 +511,7 @@ async def test_wall_clock_that_jumps_back_does_not_lengthen_a_burst(
     world.clock = clock  # type: ignore[assignment]
     owner = make_owner(tmp_path, world, writer, clock)  # type: ignore[arg-type]
     async with running(owner):
-        burst = owner.begin_burst(soon(0.4), "run")
+        burst = owner.begin_burst(soon(1.5), "run")
         await until(lambda: world.shots >= 2)
         clock.offset = timedelta(hours=-2)
         began = time.monotonic()
@@ -631,3 +637,56 @@ async def test_a_disk_that_is_closed_for_long_costs_no_bracket(
     assert [e["name"] for e in events if e["event"] == "fault"] == ["not-writable"]
     assert len(writer.stored) == world.shots
     assert not (tmp_path / "fake" / "rescue").exists()
+
+
+def _every(seconds: float, **more: Any) -> dict[str, Any]:
+    period = {"exposures": 1, "min_exposure_s": 0.001, "every_s": seconds, **more}
+    return {"exposure": dict.fromkeys(("day", "twilight", "night"), period)}
+
+
+async def test_brackets_keep_their_distance_also_from_burst_to_burst(
+    tmp_path: Path, world: World, writer: FakeWriter
+) -> None:
+    async with running(make_owner(tmp_path, world, writer, **_every(0.3))) as owner:
+        for run in range(3):
+            events = await burst_of(owner, 0.5, f"run-{run}")
+            assert kinds(events)[-1] == "end"
+    begins = [began for began, _ in world.spans]
+    assert len(begins) >= 4
+    assert all(b - a >= 0.29 for a, b in pairwise(begins[1:]))
+
+
+async def test_while_the_exposure_is_sought_brackets_do_not_wait(
+    tmp_path: Path, world: World, writer: FakeWriter
+) -> None:
+    world.level = 50.0  # full at the first exposure
+    async with running(make_owner(tmp_path, world, writer, **_every(60.0))) as owner:
+        await burst_of(owner, 1.5)
+    full = [s["saturated_fraction"] > 0.5 for _, s in writer.stored]
+    assert full[0]
+    assert 2 <= len(full) <= 6  # and then it waits: a bracket takes 10 ms
+    last = writer.stored[-1][1]
+    assert last["level"] == pytest.approx(last["target"], rel=0.5)
+
+
+async def test_a_bracket_that_failed_is_repeated_at_once(
+    tmp_path: Path, world: World, writer: FakeWriter
+) -> None:
+    world.faults.extend([None, TruncatedImage("made by the test")])
+    more = _every(60.0, exposures=2, step_ev=1.0)
+    async with running(make_owner(tmp_path, world, writer, **more)) as owner:
+        await burst_of(owner, 1.5)
+    assert [len(b.exposures) for b, _ in writer.stored] == [1, 2]
+
+
+async def test_a_burst_that_waits_makes_way_when_its_caller_is_gone(
+    tmp_path: Path, world: World, writer: FakeWriter
+) -> None:
+    async with running(make_owner(tmp_path, world, writer, **_every(60.0))) as owner:
+        first = owner.begin_burst(soon(60), "first")
+        async for event in owner.events(first):
+            assert event["event"] == "bracket"
+            break
+        async with asyncio.timeout(10):
+            events = await burst_of(owner, 0.2, "second")
+    assert kinds(events) == ["end"]
