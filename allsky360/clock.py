@@ -7,7 +7,6 @@ so that processes that share ``anchor``, ``start`` and ``rate`` agree without ta
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -36,10 +35,6 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         """Sleep ``seconds`` of this clock."""
         await asyncio.sleep(max(0.0, self.wall_s(seconds)))
-
-    def sleep_blocking(self, seconds: float) -> None:
-        """Sleep ``seconds`` of this clock, blocking the thread."""
-        time.sleep(max(0.0, self.wall_s(seconds)))
 
 
 REAL_CLOCK = Clock()

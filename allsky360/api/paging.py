@@ -27,15 +27,6 @@ class Position:
     index: int
     order: Order = "oldest"
 
-    @property
-    def key(self) -> tuple[date, int]:
-        """Sort key."""
-        return self.night, self.index
-
-    def precedes(self, key: tuple[date, int]) -> bool:
-        """Whether ``key`` still has to be delivered."""
-        return key > self.key if self.order == "oldest" else key < self.key
-
 
 def encode(position: Position) -> str:
     """Write a cursor."""

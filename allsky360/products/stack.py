@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.config_products import StackSettings
-from allsky360.errors import AllskyError
 from allsky360.products.clipped_mean import ClippedMean
 from allsky360.products.derotate import Derotation, resample
 from allsky360.products.files import write_jpeg, write_png16, write_preview
@@ -34,10 +33,6 @@ LIGHT = {
     "picture": "pictures, decoded from sRGB: linear as far as their tone curve is straight",
     "linear": "the archive's reduced linear frames, divided by their exposure",
 }
-
-
-class StackError(AllskyError):
-    """A frame that cannot be stacked."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,10 +51,6 @@ class Background:
         v = (np.asarray(y, np.float64) + 0.5) / self.box - 0.5
         return bilinear(self.level, u, v), bilinear(self.sigma, u, v)
 
-    def upsample(self) -> Floats:
-        """Return the level of every pixel, ``(H, W)`` float32 on the host."""
-        return starfield.enlarge(self.level, self.box, self.shape)
-
 
 def background_and_noise(
     plane: Array, mask: Array | None = None, *, box: int | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -20,14 +19,6 @@ Frame = Literal["icrs", "equator", "ecliptic", "galactic"]
 def sidereal_time_h(site: Site, when: datetime) -> float:
     """Return the local apparent sidereal time in hours, [0, 24)."""
     return float((skyfield_time(when).gast + site.longitude_deg / 15.0) % 24.0)
-
-
-def sidereal_times_h(site: Site, whens: Sequence[datetime]) -> Float:
-    """Return the local apparent sidereal time at many instants, ``(N,)`` hours."""
-    if len(whens) == 0:
-        return np.empty(0)
-    gast = np.asarray(skyfield_time(list(whens)).gast, dtype=np.float64)
-    return (gast + site.longitude_deg / 15.0) % 24.0
 
 
 def unit_vectors(longitude_deg: ArrayLike, latitude_deg: ArrayLike) -> Float:

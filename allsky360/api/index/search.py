@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,8 +103,3 @@ def matching_rows(
             break
         good &= condition.met(night.column(condition.name))
     return np.flatnonzero(good)
-
-
-def names_of(conditions: Iterable[Condition]) -> tuple[str, ...]:
-    """Names of the measurements that conditions look at."""
-    return tuple(dict.fromkeys(c.name for c in conditions))
