@@ -23,7 +23,7 @@ from allsky360.config import Settings, load_settings
 from allsky360.errors import AllskyError
 from allsky360.logs import set_up_logging
 from allsky360.supervisor.prefect_env import prefect_environment, prefect_secrets
-from allsky360.supervisor.pulse import beats, give_pulse, pulse_name
+from allsky360.supervisor.pulse import beats, pulse_name, pulse_of
 from tasks.slots import prefetch_s, slot_at
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) ->
         loop.add_signal_handler(number, stopping.set)
     stopped = asyncio.create_task(stopping.wait())
     watching = asyncio.create_task(_watch_places(list(ids.values())))
-    pulse = await _pulse(settings)
+    pulse = await pulse_of(settings, "runner")
     await asyncio.wait({running, stopped, watching}, return_when=asyncio.FIRST_COMPLETED)
     gone = watching.exception() if watching.done() else None
     watching.cancel()
@@ -147,15 +147,6 @@ async def _serve(settings: Settings, deployments: Sequence[RunnerDeployment]) ->
         log.info("stopping")
         await runner.astop()
     await running
-
-
-async def _pulse(settings: Settings) -> asyncio.Server | None:
-    """Let the supervisor see that this loop runs."""
-    try:
-        return await give_pulse(pulse_name(settings, "runner"))
-    except OSError as error:  # nobody asks where no supervisor runs
-        log.warning("no sign of life is given: %s", error)
-        return None
 
 
 async def _beats(settings: Settings) -> bool:

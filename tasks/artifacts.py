@@ -22,6 +22,7 @@ from prefect.artifacts import (
 from prefect.exceptions import PrefectException
 
 from allsky360.config import Settings
+from allsky360.net import netloc, reachable
 from tasks.handover import Log
 from tasks.slots import Slot
 
@@ -34,11 +35,35 @@ UPDATE_EVERY_S = 1.0  # an update is a request of 16 to 34 ms to the server
 def picture_url(settings: Settings) -> str:
     """Return the address of the newest picture at the read service, as a browser finds it."""
     host = settings.api.host
-    if host in ("0.0.0.0", "::", ""):
+    if reachable(host) != host:  # bound to all addresses: the browser may be elsewhere
         host = socket.getfqdn()
-    elif ":" in host:
-        host = f"[{host}]"
-    return f"http://{host}:{settings.api.port}/api/v1/latest/picture"
+    return f"http://{netloc(host, settings.api.port)}/api/v1/latest/picture"
+
+
+class Bar:
+    """A progress bar in the UI, written at most once a second."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._id: UUID | None = None
+        self._last = -UPDATE_EVERY_S
+
+    def show(self, percent: float, text: str, log: Log, *, done: bool = False) -> None:
+        """Update the bar; ``done`` writes in any case."""
+        now = time.monotonic()
+        if not done and now - self._last < UPDATE_EVERY_S:
+            return
+        self._last = now
+
+        def write() -> None:
+            if self._id is None:
+                made = create_progress_artifact(percent, key=self._key, description=text)
+                assert isinstance(made, UUID)  # a coroutine only where the caller is one
+                self._id = made
+            else:
+                update_progress_artifact(self._id, progress=percent, description=text)
+
+        attempt(write, log)
 
 
 class Progress:
@@ -47,27 +72,13 @@ class Progress:
     def __init__(self, slot: Slot, log: Log) -> None:
         self._slot = slot
         self._log = log
-        self._id: UUID | None = None
-        self._last = -UPDATE_EVERY_S
+        self._bar = Bar(PROGRESS_KEY)
 
     def show(self, frames: int, *, done: bool = False) -> None:
         """Update the bar, at most once a second unless ``done``."""
-        now = time.monotonic()
-        if not done and now - self._last < UPDATE_EVERY_S:
-            return
-        self._last = now
         percent = 100.0 if done else 100.0 * self._slot.elapsed_fraction(datetime.now(UTC))
         text = f"Slot {self._slot.start:%H:%M:%S} UTC: {frames} frame(s)"
-
-        def write() -> None:
-            if self._id is None:
-                made = create_progress_artifact(percent, key=PROGRESS_KEY, description=text)
-                assert isinstance(made, UUID)  # a coroutine only where the caller is one
-                self._id = made
-            else:
-                update_progress_artifact(self._id, progress=percent, description=text)
-
-        attempt(write, self._log)
+        self._bar.show(percent, text, self._log, done=done)
 
 
 def publish_report(markdown: str, log: Log) -> None:

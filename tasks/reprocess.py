@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import date
 from typing import Any
-from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from allsky360.config import Settings
-from tasks.artifacts import UPDATE_EVERY_S, attempt
+from tasks.artifacts import Bar
 from tasks.burst import run_log
 
 PROGRESS_KEY = "reprocess-progress"
@@ -25,36 +22,21 @@ class NightsBar:
     def __init__(self, total: int) -> None:
         self._total = max(total, 1)
         self._done: dict[tuple[str, date], int] = {}
-        self._id: UUID | None = None
-        self._last = -UPDATE_EVERY_S
+        self._bar = Bar(PROGRESS_KEY)
 
     def show(self, progress: Any) -> None:
         """Update the bar, at most once a second."""
         self._done[progress.camera, progress.night] = progress.done
-        now = time.monotonic()
-        if now - self._last < UPDATE_EVERY_S:
-            return
-        self._last = now
         text = (
             f"{progress.camera} {progress.night} {progress.version}: "
             f"{progress.done} of {progress.total} frames"
         )
-        self._write(min(100.0, 100.0 * sum(self._done.values()) / self._total), text)
+        percent = min(100.0, 100.0 * sum(self._done.values()) / self._total)
+        self._bar.show(percent, text, run_log())
 
     def end(self) -> None:
         """Show that all is done."""
-        self._write(100.0, "all nights")
-
-    def _write(self, percent: float, text: str) -> None:
-        def write() -> None:
-            if self._id is None:
-                made = create_progress_artifact(percent, key=PROGRESS_KEY, description=text)
-                assert isinstance(made, UUID)  # a coroutine only where the caller is one
-                self._id = made
-            else:
-                update_progress_artifact(self._id, progress=percent, description=text)
-
-        attempt(write, run_log())
+        self._bar.show(100.0, "all nights", run_log(), done=True)
 
 
 class Jobs:

@@ -28,7 +28,7 @@ from allsky360.config import Settings
 from allsky360.config_alarms import MqttSettings
 from allsky360.errors import AllskyError
 from allsky360.logs import set_up_logging
-from allsky360.supervisor.pulse import give_pulse, pulse_name
+from allsky360.supervisor.pulse import pulse_of
 
 log = logging.getLogger(__name__)
 
@@ -172,15 +172,6 @@ def wanted(settings: Settings) -> bool:
     return settings.alarms.notify_file is not None or bool(settings.alarms.mqtt.host)
 
 
-async def _pulse(settings: Settings, watch: Watch) -> asyncio.Server | None:
-    """Let the supervisor see that the watch looks."""
-    try:
-        return await give_pulse(pulse_name(settings, "watch"), watch.looks)
-    except OSError as error:  # nobody asks where no supervisor runs
-        log.warning("no sign of life is given: %s", error)
-        return None
-
-
 def run(settings: Settings) -> None:
     """Run the watch until SIGTERM or SIGINT.
 
@@ -200,7 +191,7 @@ def run(settings: Settings) -> None:
     systemd.give_signs(watch.looks)
 
     async def serve() -> None:
-        pulse = await _pulse(settings, watch)
+        pulse = await pulse_of(settings, "watch", watch.looks)
         task = asyncio.ensure_future(watch.run())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -44,8 +44,21 @@ INSTANT: dict[str, Any] = {
 }
 
 
+#: unit of a number by the ending of its name
+_UNITS = {"_deg": "degree", "_s": "s", "_c": "degC", "_adu": "adu", "_db": "dB"}
+
+
 class DamagedChunk(ValueError):
     """A file of scalars that is not as long as it must be."""
+
+
+def describe(name: str) -> dict[str, Any]:
+    """CF attributes that the name of a number tells by itself."""
+    attributes = {"long_name": name.replace("_", " ")}
+    for ending, unit in _UNITS.items():
+        if name.endswith(ending):
+            attributes["units"] = unit
+    return attributes
 
 
 def scalar_metadata(

@@ -29,7 +29,7 @@ from allsky360.archive.layout import (
     record_path,
     steps_folder,
 )
-from allsky360.archive.raw import SCALAR_NAME, UNITS, microseconds
+from allsky360.archive.raw import SCALAR_NAME, microseconds
 from allsky360.archive.rows import Row, check, encode
 from allsky360.model import Site
 
@@ -416,11 +416,7 @@ def _check_scalars(root: group.Root, scalars: Mapping[str, float]) -> None:
 
 
 def _measurement(name: str, given: Mapping[str, str]) -> dict[str, Any]:
-    attributes = {"long_name": name.replace("_", " ")}
-    for ending, unit in UNITS.items():
-        if name.endswith(ending):
-            attributes["units"] = unit
-    return group.scalar_metadata("float32", attributes={**attributes, **given})
+    return group.scalar_metadata("float32", attributes={**group.describe(name), **given})
 
 
 def _finite(scalars: Mapping[str, float]) -> dict[str, float]:

@@ -48,8 +48,6 @@ SCALARS: tuple[tuple[str, str, bool, dict[str, Any]], ...] = (
     ("saturation_adu", "float64", False, {"long_name": "saturation level", "units": "adu"}),
 )
 
-UNITS = {"_deg": "degree", "_s": "s", "_c": "degC", "_adu": "adu", "_db": "dB"}
-
 
 class RawWriter:
     """The one writer of a camera's raw frames.
@@ -309,7 +307,7 @@ class _Store:
                 self.root.add_array(
                     self.path,
                     name,
-                    group.scalar_metadata("float64", attributes=_attributes(name)),
+                    group.scalar_metadata("float64", attributes=group.describe(name)),
                     sync=True,
                 )
         chunk, at = divmod(row, group.CHUNK)
@@ -352,14 +350,6 @@ def _row_of(bracket: Bracket, scalars: Mapping[str, float]) -> dict[str, Any]:
         "saturation_adu": number(first.saturation_adu),
         **{name: float(value) for name, value in scalars.items()},
     }
-
-
-def _attributes(name: str) -> dict[str, Any]:
-    attributes = {"long_name": name.replace("_", " ")}
-    for ending, unit in UNITS.items():
-        if name.endswith(ending):
-            attributes["units"] = unit
-    return attributes
 
 
 def crc32(pixels: NDArray[Any]) -> int:

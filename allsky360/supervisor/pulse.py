@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable
 
 from allsky360.config import Settings
+
+log = logging.getLogger(__name__)
 
 WORD = b"alive\n"
 
@@ -36,6 +39,17 @@ async def give_pulse(name: str, lives: Callable[[], bool] = lambda: True) -> asy
         writer.close()
 
     return await asyncio.start_unix_server(answer, path=f"\0{name}")
+
+
+async def pulse_of(
+    settings: Settings, part: str, lives: Callable[[], bool] = lambda: True
+) -> asyncio.Server | None:
+    """Give a part's pulse to the supervisor; None, and a warning, where another one gives it."""
+    try:
+        return await give_pulse(pulse_name(settings, part), lives)
+    except OSError as error:  # nobody asks where no supervisor runs
+        log.warning("no sign of life is given: %s", error)
+        return None
 
 
 async def beats(name: str) -> bool:

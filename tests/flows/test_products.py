@@ -12,6 +12,7 @@ from prefect.states import Failed as failed
 from allsky360.config import Settings
 from allsky360.errors import AllskyError
 from flows import products, reprocess
+from tasks import artifacts
 from tasks import reprocess as reprocess_tasks
 
 
@@ -121,14 +122,14 @@ def test_the_bar_of_reprocessing_counts_all_nights(monkeypatch: pytest.MonkeyPat
     from uuid import uuid4
 
     shown: list[float] = []
-    monkeypatch.setattr(reprocess_tasks, "UPDATE_EVERY_S", 0.0)
+    monkeypatch.setattr(artifacts, "UPDATE_EVERY_S", 0.0)
     monkeypatch.setattr(
-        reprocess_tasks,
+        artifacts,
         "create_progress_artifact",
         lambda percent, **_: (shown.append(percent), uuid4())[1],
     )
     monkeypatch.setattr(
-        reprocess_tasks,
+        artifacts,
         "update_progress_artifact",
         lambda _, *, progress, **__: shown.append(progress),
     )
