@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allsky360.archive import group, row_store
-from allsky360.archive.errors import ArchiveError, NoSuchFrame, RawRemoved, UnknownSchema
+from allsky360.archive.errors import ArchiveError, NoSuchFrame, UnknownSchema
 from allsky360.archive.layout import (
-    RAW_STORE,
     FrameRef,
     camera_slug,
     current_version,
@@ -30,8 +29,9 @@ from allsky360.archive.layout import (
     record_path,
     steps_folder,
 )
-from allsky360.archive.raw import crc32, instant
-from allsky360.archive.removed import removed
+from allsky360.archive.raw import instant
+from allsky360.archive.raw_images import exposures
+from allsky360.archive.table import Table, Tables, finite_scalars, position
 from allsky360.errors import in_words
 from allsky360.model import Bracket, Exposure, Site
 
@@ -39,10 +39,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LINEAR = re.compile(r"linear(?:_\d+)?")
-_STRUCTURE = frozenset({"time", "exposure_start", "exposure_s", "crc32", "processed_at"})
-_OF_CAMERA = frozenset({"gain", "offset", "temperature_c", "saturation_adu", "egain"})
-_RAW_COLUMNS = _OF_CAMERA | {"time", "exposure_start", "exposure_s", "crc32"}
-_DONE_COLUMNS = frozenset({"time", "processed_at"})
 
 
 @dataclass(frozen=True)
@@ -100,20 +96,6 @@ class StoredRow:
     coordinates: Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True)
-class _Table:
-    """The committed scalars of one store."""
-
-    path: Path
-    root: group.Root
-    columns: Mapping[str, NDArray[Any]]
-    first: int
-
-    @property
-    def rows(self) -> int:
-        return self.root.rows
-
-
 class Archive:
     """An archive on a local disk.
 
@@ -130,7 +112,7 @@ class Archive:
             raise ArchiveError(f"{version!r} is not a version of a night.")
         self.root = root
         self._fixed_version = version
-        self._cache: dict[Path, tuple[tuple[int, int], _Table]] = {}
+        self._tables = Tables()
 
     # -- what there is ------------------------------------------------------------------------
 
@@ -217,29 +199,30 @@ class Archive:
 
         None where the frame has no such row. :class:`ArchiveError` where it is damaged.
         """
-        table = self._processed_table(ref.camera, ref.night)
-        if table is None or not 0 <= ref.index < table.rows:
+        found = self._row(ref, name)
+        if found is None:
             return None
-        if table.columns["time"][ref.index] < 0:
-            return None
-        for stored in row_store.variants(table.root, name):
-            metadata = table.root.arrays[stored]
-            try:
-                values = row_store.read_row(table.path, stored, metadata, ref.index)
-            except (OSError, ValueError) as error:
-                raise ArchiveError(
-                    f"{name} of {ref.camera}, {ref.id} is damaged: {error}.",
-                    mend="Process the frame again.",
-                ) from error
-            if values is not None:
-                return row_store.as_float(values, metadata)
-        return None
+        table, stored, values = found
+        return row_store.as_float(values, table.root.arrays[stored])
 
     def stored_row(self, ref: FrameRef, name: str) -> StoredRow | None:
         """What a processed frame measured along an axis, together with the axis' coordinates.
 
         None where the frame has no such row. :class:`ArchiveError` where it is damaged.
         """
+        found = self._row(ref, name)
+        if found is None:
+            return None
+        table, stored, values = found
+        metadata = table.root.arrays[stored]
+        try:
+            coordinates = row_store.read_coordinates(table.path, table.root, metadata)
+        except (OSError, ValueError) as error:
+            raise _damaged(name, ref, error) from error
+        return StoredRow(row_store.as_float(values, metadata), metadata["attributes"], coordinates)
+
+    def _row(self, ref: FrameRef, name: str) -> tuple[Table, str, NDArray[Any]] | None:
+        """Find a frame's row among the variants of a name: its store, its array, its values."""
         table = self._processed_table(ref.camera, ref.night)
         if table is None or not 0 <= ref.index < table.rows:
             return None
@@ -249,17 +232,10 @@ class Archive:
             metadata = table.root.arrays[stored]
             try:
                 values = row_store.read_row(table.path, stored, metadata, ref.index)
-                if values is None:
-                    continue
-                coordinates = row_store.read_coordinates(table.path, table.root, metadata)
             except (OSError, ValueError) as error:
-                raise ArchiveError(
-                    f"{name} of {ref.camera}, {ref.id} is damaged: {error}.",
-                    mend="Process the frame again.",
-                ) from error
-            return StoredRow(
-                row_store.as_float(values, metadata), metadata["attributes"], coordinates
-            )
+                raise _damaged(name, ref, error) from error
+            if values is not None:
+                return table, stored, values
         return None
 
     def series(
@@ -296,7 +272,7 @@ class Archive:
         rows = np.flatnonzero(table.columns["time"] >= 0)
         values = np.full(len(rows), np.nan, np.float32)
         for stored in row_store.variants(table.root, name):
-            at = self._position(table, stored, index)
+            at = position(table, stored, index)
             if at is None:
                 continue
             metadata = table.root.arrays[stored]
@@ -333,7 +309,7 @@ class Archive:
         for table in self._raw_tables(ref.camera, ref.night):
             row = ref.index - table.first
             if 0 <= row < table.rows:
-                return Bracket(tuple(self._exposures(table, row)))
+                return Bracket(tuple(exposures(table, row)))
         raise NoSuchFrame(f"the archive holds no frame {ref.id} of {ref.camera}.")
 
     def longest_exposure(self, ref: FrameRef) -> Exposure:
@@ -342,7 +318,7 @@ class Archive:
             row = ref.index - table.first
             if 0 <= row < table.rows:
                 longest = int(np.nanargmax(table.columns["exposure_s"][row]))
-                return next(self._exposures(table, row, longest))
+                return next(exposures(table, row, longest))
         raise NoSuchFrame(f"the archive holds no frame {ref.id} of {ref.camera}.")
 
     def site(self, camera: str, night: date) -> Site | None:
@@ -405,10 +381,7 @@ class Archive:
                 pixels = group.open_image_array(table.path, name, read_only=True)
                 return np.asarray(pixels[ref.index], np.float32)
             except (ValueError, RuntimeError, OSError) as error:
-                raise ArchiveError(
-                    f"{name} of {ref.camera}, {ref.id} is damaged: {error}.",
-                    mend="Process the frame again.",
-                ) from error
+                raise _damaged(name, ref, error) from error
         return None
 
     def record(self, ref: FrameRef) -> dict[str, Any]:
@@ -451,55 +424,14 @@ class Archive:
             return self._fixed_version
         return current_version(self._folder(camera, night))
 
-    def _table(self, path: Path) -> _Table | None:
-        """Read a store's committed scalars; cached until its root changes."""
-        marker = path / "zarr.json"
-        try:
-            status = marker.stat()
-            key = (status.st_mtime_ns, status.st_ino)
-            cached = self._cache.get(path)
-            if cached is not None and cached[0] == key:
-                return cached[1]
-            root = group.Root.load(path)
-            scalars = {n: m for n, m in root.arrays.items() if group.is_scalar(m)}
-            # time first: a row that has its time has everything else, whatever is read after
-            names = sorted(scalars, key=lambda n: n != "time")
-            columns = {n: group.read_rows(path, n, scalars[n], root.rows) for n in names}
-            first = _checked(path, root, columns)
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise ArchiveError(str(error), mend="Run 'allsky360 verify'.") from error
-        table = _Table(path, root, columns, first)
-        if len(self._cache) > 64:
-            self._cache.clear()
-        self._cache[path] = (key, table)
-        return table
-
-    def _position(self, table: _Table, stored: str, index: float) -> int | None:
-        """Where an element stands in a row; None where its axis lacks it."""
-        axis = row_store.axis_of(table.root.arrays[stored])
-        try:
-            known = row_store.read_coordinate(table.path, axis, table.root.arrays[axis])
-        except (OSError, ValueError, KeyError) as error:
-            raise ArchiveError(
-                f"{table.path}: {axis} is damaged: {error}.", mend="Run 'allsky360 verify'."
-            ) from error
-        if known is None:
-            raise ArchiveError(
-                f"{table.path}: {axis} has no coordinates.", mend="Run 'allsky360 verify'."
-            )
-        found = np.flatnonzero(known == index)
-        return int(found[0]) if len(found) else None
-
-    def _raw_tables(self, camera: str, night: date) -> list[_Table]:
-        found = [self._table(p) for p in raw_stores(self._folder(camera, night))]
+    def _raw_tables(self, camera: str, night: date) -> list[Table]:
+        found = [self._tables.read(p) for p in raw_stores(self._folder(camera, night))]
         return [t for t in found if t is not None and t.rows > 0]
 
-    def _processed_table(self, camera: str, night: date) -> _Table | None:
+    def _processed_table(self, camera: str, night: date) -> Table | None:
         folder = self._folder(camera, night)
         try:
-            table = self._table(folder / f"{self._version(camera, night)}.zarr")
+            table = self._tables.read(folder / f"{self._version(camera, night)}.zarr")
         except UnknownSchema:  # all of it is there, for another allsky360: nothing is made again
             raise
         except ArchiveError as error:  # raw must stay readable; what is damaged is made again
@@ -526,8 +458,8 @@ class Archive:
         self,
         camera: str,
         night: date,
-        raw: list[_Table],
-        done: _Table | None,
+        raw: list[Table],
+        done: Table | None,
         start: int,
         stop: int | None,
     ) -> Iterator[FrameRecord]:
@@ -542,10 +474,10 @@ class Archive:
             if not 0 <= row < table.rows:
                 continue
             c = table.columns
-            scalars = _finite_scalars(c, row)
+            scalars = finite_scalars(c, row)
             at: datetime | None = None
             if done is not None and index < done.rows and done.columns["time"][index] >= 0:
-                scalars.update(_finite_scalars(done.columns, index))
+                scalars.update(finite_scalars(done.columns, index))
                 at = instant(done.columns["processed_at"][index])
             gain = float(c["gain"][row])
             yield FrameRecord(
@@ -556,39 +488,6 @@ class Archive:
                 scalars,
                 at,
                 version if at is not None else "",
-            )
-
-    def _exposures(self, table: _Table, row: int, first: int = 0) -> Iterator[Exposure]:
-        a, c = table.root.attributes, table.columns
-        try:
-            pixels = group.open_image_array(table.path, "raw", read_only=True)
-            binning = group.whole(a["binning"], "binning")
-        except (OSError, ValueError) as error:
-            raise ArchiveError(
-                f"{table.path}: raw cannot be read: {error}.", mend="Run 'allsky360 verify'."
-            ) from error
-
-        def number(name: str) -> float | None:
-            value = float(c[name][row])
-            return value if np.isfinite(value) else None
-
-        for k, exposure_s in enumerate(c["exposure_s"][row]):
-            if k < first:
-                continue
-            if not np.isfinite(exposure_s):
-                return
-            yield Exposure(
-                pixels=np.asarray(_image(pixels, table, row, k)),
-                pattern=a["pattern"] or None,
-                start=instant(c["exposure_start"][row][k]),
-                exposure_s=float(exposure_s),
-                gain=number("gain"),
-                offset=number("offset"),
-                temperature_c=number("temperature_c"),
-                binning=binning,
-                saturation_adu=number("saturation_adu") or 65535.0,
-                egain=number("egain"),
-                camera=str(a["camera"]),
             )
 
 
@@ -608,51 +507,7 @@ def _readable(items: Iterable[T], holds: Callable[[T], bool]) -> list[T]:
     return found
 
 
-def _checked(path: Path, root: group.Root, columns: Mapping[str, NDArray[Any]]) -> int:
-    """Return the number of a store's first frame; ValueError where it lacks what all have."""
-    raw = RAW_STORE.fullmatch(path.name) is not None
-    lacking = sorted((_RAW_COLUMNS if raw else _DONE_COLUMNS) - columns.keys())
-    if raw:
-        lacking += [n for n in ("camera", "pattern", "binning") if n not in root.attributes]
-        lacking += [] if "raw" in root.arrays else ["raw"]
-    if lacking:
-        raise ValueError(f"{path} is damaged: it lacks {lacking[0]}")
-    if raw:
-        return group.whole(root.attributes.get("first_index", 0), f"{path}: first_index")
-    group.whole(root.attributes.get("commits"), f"{path}: commits")
-    return 0
-
-
-def _image(pixels: Any, table: _Table, row: int, k: int) -> Any:
-    """Read one image; the committed view's length rules, not the array's own capacity."""
-    if row >= pixels.shape[0]:  # sealed by an older commit while this view is newer
-        raise ArchiveError(f"{table.path}: raw is shorter than its committed length.")
-    file = group.image_path(table.path, "raw", row, k, bands=pixels.ndim == 5)
-    try:
-        image = pixels[row, k]
-        # Zarr reads a file that is gone as zeros; an image of zeros has no file either
-        if not file.is_file() and crc32(np.asarray(image)) != int(table.columns["crc32"][row, k]):
-            raise FileNotFoundError(f"{file} is missing")
-        return image
-    except (ValueError, RuntimeError, OSError) as error:
-        when = removed(table.path.parent).get("raw")
-        if when is not None and not file.is_file():
-            raise RawRemoved(
-                f"the raw images of {table.path.parent} were removed on {when:%Y-%m-%d}.",
-                mend="Keep more with retention.raw_days, or mark nights as favourites.",
-            ) from error
-        raise ArchiveError(
-            f"{table.path}: image {row}, exposure {k} is damaged: {error}.",
-            mend="Run 'allsky360 verify'.",
-        ) from error
-
-
-def _finite_scalars(columns: Mapping[str, NDArray[Any]], row: int) -> dict[str, float]:
-    found = {}
-    for name, column in columns.items():
-        if name in _STRUCTURE or column.ndim != 1:
-            continue
-        value = float(column[row])
-        if np.isfinite(value):
-            found[name] = value
-    return found
+def _damaged(name: str, ref: FrameRef, error: Exception) -> ArchiveError:
+    return ArchiveError(
+        f"{name} of {ref.camera}, {ref.id} is damaged: {error}.", mend="Process the frame again."
+    )
