@@ -51,7 +51,10 @@ def push_night(root: Path, camera: str, night: date, settings: ObjectsSettings) 
     wanted: list[tuple[int, Path, list[int]]] = []
     there = 0
     for path in [*files_below(folder), *files_below(root / camera / "lens")]:
-        status = path.stat()
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue  # replaced or removed meanwhile: the next time
         mark = [status.st_size, status.st_mtime_ns]
         if state.get(_key(root, path)) == mark:
             there += 1

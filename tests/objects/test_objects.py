@@ -14,6 +14,7 @@ from allsky360.config import Settings
 from allsky360.config_objects import ObjectsSettings
 from allsky360.model import Site
 from allsky360.objects import frame as frame_module
+from allsky360.objects import push
 from allsky360.objects.frame import fetch_frame, forget_frame
 from allsky360.objects.place import ObjectsError, open_place
 from allsky360.objects.push import PUSHED, nights_there, pull_night, push_night, rank
@@ -60,6 +61,22 @@ def test_a_night_is_copied_once_and_changes_only_again(
         "[]"
     )
     assert push_night(archive.root, CAMERA, NIGHT, place).files == 1
+
+
+def test_a_file_that_is_replaced_while_the_night_is_copied_stops_nothing(
+    archive: Archive, place: ObjectsSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = night_folder(archive.root, CAMERA, NIGHT) / "v0001" / "pictures" / "000001.jpg"
+    listed = push.files_below
+
+    def then_gone(folder: Path) -> list[Path]:
+        found = list(listed(folder))
+        gone.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(push, "files_below", then_gone)
+    assert push_night(archive.root, CAMERA, NIGHT, place).files > 10
+    assert gone.relative_to(archive.root).as_posix() not in contents(tmp_path / "objects")
 
 
 def test_a_night_comes_back_the_same(
