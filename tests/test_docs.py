@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from allsky360.api.app import create_app
+from allsky360.cli import app
 from allsky360.config import Settings
 from allsky360.config_text import walk_fields
+from tests.test_tools import commands as known_commands
 from tests.test_tools import parse
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +29,8 @@ TABLES = {".".join(key[:k]) for key, _ in walk_fields(Settings) for k in range(1
 COMMAND = re.compile(r"(?:^|/|&& )allsky360 (?P<words>(?:-c \S+ )?[a-z].*)$")
 FILES = {"prefect.yaml", "offsite.json"}
 """What looks like a key."""
+NAMES = {"lens", "simulator"}
+"""What looks like a command: the kind of a lens file, the maker of a simulated image."""
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 
@@ -94,8 +99,20 @@ def test_settings_page_has_every_table() -> None:
 
 
 def test_api_page_has_every_address(tmp_path: Path) -> None:
-    app = create_app(Settings.model_validate({"storage": {"root": tmp_path / "none"}}))
+    service = create_app(Settings.model_validate({"storage": {"root": tmp_path / "none"}}))
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    for path in app.openapi()["paths"]:
+    for path in service.openapi()["paths"]:
         literal = [part for part in path.split("/") if part and "{" not in part.split(".")[0]]
         assert f"/{literal[-1]}" in text, path
+
+
+def test_commands_that_messages_name_exist() -> None:
+    first = {path[0] for path in known_commands(typer.main.get_command(app))}
+    whole = {" ".join(path[:2]) for path in known_commands(typer.main.get_command(app))} | first
+    for file in (ROOT / "allsky360").rglob("*.py"):
+        for words in re.findall(r"[:'`] ?allsky360 ([a-z][a-z-]*(?: [a-z]+)?)", file.read_text()):
+            group = words.split()[0]
+            if group in {"sky", "darks", "products", "versions", "objects", "offsite", "config"}:
+                assert words in whole | {group}, f"{file.name}: {words}"
+            else:
+                assert group in first | NAMES, f"{file.name}: {words}"

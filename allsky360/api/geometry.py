@@ -101,7 +101,7 @@ def _raw_lens(service: Service, frame: FrameInfo, provenance: Mapping[str, Any])
             return lens
     raise NoLens(
         f"No lens model is known for frame {frame_id(frame)}.",
-        mend="Let a clear night be calibrated, or give one: allsky360 lens solve.",
+        mend="Let a clear night be calibrated, or run 'allsky360 sky calibrate'.",
     )
 
 

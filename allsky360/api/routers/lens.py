@@ -36,7 +36,8 @@ def get_lens(
     if not chosen:
         which = "no lens model" if serial is None else f"no lens model {serial}"
         raise NoLens(
-            f"{slug} has {which}.", mend="Let a clear night be calibrated: allsky360 lens solve."
+            f"{slug} has {which}.",
+            mend="Let a clear night be calibrated: 'allsky360 sky calibrate'.",
         )
     return json_answer(request, lens_info(service.lens_file(chosen[-1])))
 
