@@ -192,6 +192,15 @@ def _left_overs(store: Path) -> Iterator[Problem]:
         yield Problem("info", str(partial), "left over from a crash", "It may be deleted.")
 
 
+def _frames_now(folder: Path, known: int) -> int:
+    """Count raw frames again: a night that is being taken grows while it is checked."""
+    try:
+        root = group.Root.load(raw_stores(folder)[-1])
+        return max(known, int(root.attributes["first_index"]) + root.rows)
+    except (OSError, ValueError, LookupError, UnknownSchema):  # named by the check of raw frames
+        return known
+
+
 def _verify_processed(
     folder: Path, frames: int, deep: bool, gone: Mapping[Kind, datetime]
 ) -> Iterator[Problem]:
@@ -228,7 +237,7 @@ def _verify_processed(
         )
     for row in map(int, np.flatnonzero(times >= 0)):
         where = f"{store} frame {row}"
-        if row >= frames:
+        if row >= frames and row >= (frames := _frames_now(folder, frames)):
             yield Problem("error", where, "is processed but has no raw frame")
         picture = picture_path(folder, version, row)
         if "pictures" not in gone and not _is_jpeg(picture):

@@ -21,6 +21,7 @@ from allsky360.archive import (
     ProcessedWriter,
     RawWriter,
     processed,
+    verify,
     verify_night,
 )
 from allsky360.model import Site
@@ -52,6 +53,26 @@ def night(tmp_path: Path, site: Site) -> list[FrameRef]:
     refs = [writer.append(make_bracket(k, exposures=1), {"level": 0.1}) for k in range(6)]
     writer.close()
     return refs
+
+
+def test_a_night_that_grows_while_it_is_checked_is_no_error(
+    tmp_path: Path, site: Site, night: list[FrameRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, night[0])
+    check = verify._verify_raw
+
+    def and_grow(*what: Any) -> Any:
+        found = check(*what)
+        writer = RawWriter(tmp_path, "Sim Camera 1", site)
+        write(tmp_path, writer.append(make_bracket(6, exposures=1), {"level": 0.1}))
+        writer.close()
+        return found
+
+    monkeypatch.setattr(verify, "_verify_raw", and_grow)
+    assert errors_of(tmp_path) == []
+    monkeypatch.undo()
+    write(tmp_path, FrameRef(CAMERA, NIGHT, 9))
+    assert [p.what for p in errors_of(tmp_path)] == ["is processed but has no raw frame"]
 
 
 def errors_of(root: Path) -> list[Any]:
