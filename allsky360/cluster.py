@@ -36,6 +36,8 @@ DASK_CONFIG: Mapping[str, Any] = {
     "distributed.scheduler.allowed-failures": 3,  # workers a frame may take down before it errs
     "distributed.comm.timeouts.connect": "10s",
     "distributed.scheduler.worker-ttl": "90s",  # one that hangs is started anew
+    # it looks at every thread each 10 ms, and keeps a call tree a second for a quarter of an hour
+    "distributed.worker.profile.enabled": False,
 }
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,15 @@ def test_a_killed_worker_costs_no_frame(resident: Settings, tmp_path: Path) -> N
         again = future.result(timeout=60)
     assert again != int(begun[0].name)
     assert {p.name for p in tmp_path.iterdir()} == {begun[0].name, str(again)}
+
+
+def profiled(dask_worker: Any) -> bool:
+    return "profile" in dask_worker.periodic_callbacks
+
+
+def test_workers_keep_no_profile_of_themselves(resident: Settings) -> None:
+    with connect(resident) as client:
+        assert list(client.run(profiled).values()) == [False]
 
 
 def test_a_port_in_use_is_one_clear_error(settings: Settings) -> None:
