@@ -101,24 +101,28 @@ class Watch:
         self._last_frame = self.hurt_at = self._since = before.at
         self._newest = before.raw
         self._after: Key | None = before.raw
+        self._holding = False
 
     def begun(self) -> None:
         """Count from now: the fault has just struck."""
         self.see(look(self.night))
         self.hurt_at = time.monotonic()
         self.lifted()
+        self._holding = self.fault.lift is not None
 
     def lifted(self) -> None:
         """Count recovery from now: the fault was ended from outside."""
         self._since = time.monotonic()
+        self._holding = False
         self.times.capture_s = self.times.pictures_s = self.times.parts_s = None
         self._after = self._newest
 
     def see(self, sight: Sight) -> None:
         """Take note of what was seen."""
         now, t = sight.at, self.times
-        if sight.raw is not None and sight.raw != self._newest and t.capture_s is None:
-            t.gap_s = max(t.gap_s, now - self._last_frame)
+        if sight.raw is not None and sight.raw != self._newest:
+            if t.capture_s is None or self._holding:
+                t.gap_s = max(t.gap_s, now - self._last_frame)
             self._newest, self._last_frame = sight.raw, now
         passed = now - self._since
         if t.detection_s is None and self._noticed(sight):
