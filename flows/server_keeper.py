@@ -62,16 +62,15 @@ def main(database: Path, api_url: str, host: str, port: str, form: str = "text")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    doubts = 0
+    complained = 0
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = server.wait(ASK_EVERY_S)
             words.end()
             return 0 if stopped else abs(status)
-        complains = words.complained() or answers_with_error(api_url)
-        doubts = doubts + 1 if complains else 0
-        if complains and ((what := damage(database)) or doubts >= DOUBTS_IN_A_ROW):
-            what = what or "so says the server"
+        complained = complained + 1 if words.complained() else 0
+        failing = answers_with_error(api_url)
+        if what := why_anew(database, complained, failing=failing):
             log.error("the database is damaged (%s): the server is started anew", what)
             server.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -79,6 +78,17 @@ def main(database: Path, api_url: str, host: str, port: str, form: str = "text")
             server.kill()
             words.end()
             return 1
+
+
+def why_anew(database: Path, complained: int, *, failing: bool) -> str:
+    """Say why the server must be started anew; empty where it need not.
+
+    ``complained`` is in how many rounds in a row it complained of its database, ``failing`` whether
+    it answers with errors: that alone says nothing, for a full disk makes it do so, too.
+    """
+    if not complained and not failing:
+        return ""
+    return damage(database) or ("so it says" if complained >= DOUBTS_IN_A_ROW else "")
 
 
 class Words:

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.server_keeper import Words, answers_with_error, damage, put_aside_if_damaged
+from flows.server_keeper import (
+    DOUBTS_IN_A_ROW,
+    Words,
+    answers_with_error,
+    damage,
+    put_aside_if_damaged,
+    why_anew,
+)
 
 
 @pytest.fixture
@@ -108,3 +115,15 @@ def test_what_the_server_prints_is_passed_on_and_its_complaints_are_noted() -> N
     os.close(write)
     words.end()
     assert target.getvalue() == b"".join(said)
+
+
+def test_a_server_that_only_fails_is_left_alone_and_one_that_complains_is_not(
+    database: Path,
+) -> None:
+    assert why_anew(database, 0, failing=True) == ""  # the disk is full, say
+    assert why_anew(database, DOUBTS_IN_A_ROW - 1, failing=True) == ""
+    assert why_anew(database, DOUBTS_IN_A_ROW, failing=False)
+    database.write_bytes(b"\xff" * 8192)
+    assert why_anew(database, 0, failing=False) == ""
+    assert why_anew(database, 0, failing=True)
+    assert why_anew(database, 1, failing=False)
