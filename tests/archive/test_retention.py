@@ -53,6 +53,17 @@ def raw_images(root: Path, day: int) -> list[Path]:
     return sorted((folder(root, day) / "raw.zarr" / "raw").glob("c.*"))
 
 
+def break_folder(monkeypatch: pytest.MonkeyPatch, broken: Path) -> None:
+    note = room.note_removed
+
+    def refuse(night: Path, *rest: object) -> None:
+        if night == broken:
+            raise OSError(errno.EIO, "broken sector")
+        note(night, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(room, "note_removed", refuse)
+
+
 def trouble(root: Path, day: int) -> list[str]:
     found = verify_night(folder(root, day))
     return [f"{p.where}: {p.what}" for p in found if p.severity in ("error", "warning")]
@@ -176,14 +187,7 @@ def test_one_folder_that_refuses_does_not_keep_the_disk_full(
     tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path, site, 3)
-    note = room.note_removed
-
-    def refuse(night: Path, *rest: object) -> None:
-        if night == folder(tmp_path, 0):
-            raise OSError(errno.EIO, "broken sector")
-        note(night, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(room, "note_removed", refuse)
+    break_folder(monkeypatch, folder(tmp_path, 0))
     assert [r.night.day for r in tidy(tmp_path, rules(raw_days=1), NOW)] == [23]
     assert trouble(tmp_path, 0) == []
 
@@ -196,14 +200,7 @@ def test_what_was_not_removed_makes_no_room(
     total = 20 * size
     usage = SimpleNamespace(total=total, free=int(0.04 * total))
     monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage)
-    note = room.note_removed
-
-    def refuse(night: Path, *rest: object) -> None:
-        if night == folder(tmp_path, 0):
-            raise OSError(errno.EIO, "broken sector")
-        note(night, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(room, "note_removed", refuse)
+    break_folder(monkeypatch, folder(tmp_path, 0))
     done = tidy(tmp_path, rules(low_free_percent=5, high_free_percent=10), NOW)
     assert [(r.night.day, r.kind) for r in done] == [(23, "raw"), (24, "raw")]
 
