@@ -41,6 +41,15 @@ def receiver(free_port: Callable[[], int]) -> Iterator[tuple[str, list[dict[str,
 
 
 @contextmanager
+def serving(port: int, handler: type[BaseHTTPRequestHandler]) -> Iterator[None]:
+    server = HTTPServer(("127.0.0.1", port), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+@contextmanager
 def receiving(port: int) -> Iterator[list[dict[str, Any]]]:
     """Take what Apprise posts as JSON."""
     told: list[dict[str, Any]] = []
@@ -54,11 +63,8 @@ def receiving(port: int) -> Iterator[list[dict[str, Any]]]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = HTTPServer(("127.0.0.1", port), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield told
-    server.shutdown()
-    server.server_close()
+    with serving(port, Handler):
+        yield told
 
 
 @contextmanager
@@ -73,11 +79,8 @@ def answering(port: int) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = HTTPServer(("127.0.0.1", port), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield
-    server.shutdown()
-    server.server_close()
+    with serving(port, Handler):
+        yield
 
 
 @pytest.fixture
